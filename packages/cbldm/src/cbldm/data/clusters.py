@@ -185,7 +185,7 @@ def library(name: LibraryName = "deepstruc", *, max_atoms: int = MAX_ATOMS) -> t
         ValueError: If the library is unknown, or `max_atoms` is outside of what it has.
 
     >>> len(library()), len(library(max_atoms=100))
-    (331, 103)
+    (331, 156)
     """
     if name != "deepstruc":
         raise ValueError(f"library {name}: no such library; take deepstruc")

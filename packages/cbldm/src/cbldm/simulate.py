@@ -1,0 +1,66 @@
+"""A curve as an instrument would measure it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from papertrio_shared.seed import numpy_generator
+
+from .data.gr import PairDistribution
+from .scattering import pair_distribution, r_grid
+from .scattering.form_factors import Radiation
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """An instrument, a grid and the displacement of the atoms.
+
+    Attributes:
+        rmin: First r, Å.
+        rmax: End of the grid, left out, Å.
+        rstep: Its step, Å.
+        qmin: Lower limit of the transform, 1/Å.
+        qmax: Upper limit, 1/Å.
+        qdamp: Damping by the instrument's resolution, 1/Å.
+        qbroad: Broadening by it, 1/Å.
+        biso: Isotropic displacement parameter, Å².
+        delta2: Sharpening of near peaks by correlated motion, Å².
+        scale: Factor of G.
+        radiation: What is scattered.
+        noise: Standard deviation of the noise as a fraction of the largest |G|.
+        seed: Seed of the noise.
+    """
+
+    rmin: float = 0.0
+    rmax: float = 30.0
+    rstep: float = 0.01
+    qmin: float = 0.7
+    qmax: float = 25.0
+    qdamp: float = 0.04
+    qbroad: float = 0.0
+    biso: float = 0.5
+    delta2: float = 0.0
+    scale: float = 1.0
+    radiation: Radiation = "xray"
+    noise: float = 0.0
+    seed: int = 0
+
+
+def simulate(atoms: Atoms, settings: SimulationSettings = SimulationSettings(), *, name: str = "simulated") -> PairDistribution:
+    """G of a cluster by the Debye sum, with the instrument's noise.
+
+    The noise is white in F(q) between qmin and qmax, so it varies in r as fast as G can and no faster.
+
+    Args:
+        atoms: The cluster, Å.
+        settings: Instrument, grid and displacement.
+        name: What to call the curve.
+
+    Returns:
+        The curve.
+
+    Raises:
+        ValueError: If a setting is out of its range, or an element is unknown.
+    """
