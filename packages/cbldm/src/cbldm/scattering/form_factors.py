@@ -37,7 +37,7 @@ def form_factor(symbol: str, q: Float[Tensor, " nq"]) -> Float[Tensor, " nq"]:
         ValueError: If the table has no such element or ion, or if a q lies beyond the fit.
 
     >>> form_factor("Au", torch.tensor([0.0, 25.0], dtype=torch.float64)).round(decimals=2)
-    tensor([78.9600,  9.2800], dtype=torch.float64)
+    tensor([78.9700, 14.8200], dtype=torch.float64)
     """
     if q.numel() and float(q.max()) > MAX_Q:
         raise ValueError(f"Q = {float(q.max()):.4g} Å⁻¹ is beyond the form factors' fit; keep it below {MAX_Q:.4g} Å⁻¹")

@@ -76,7 +76,7 @@ def sine_matrix(r: Float[Tensor, " bins"], *, qmin: float, qmax: float, qstep: f
 
     >>> T = sine_matrix(r_grid(0, 10, 0.5), qmin=0.5, qmax=20.0, qstep=0.05)
     >>> T.shape
-    torch.Size([416, 20])
+    torch.Size([417, 20])
     """
     weights = torch.tensor(band_limited_weights(qmin, qmax, qstep), device=r.device)
     q = qstep * torch.arange(len(weights), dtype=torch.float64, device=r.device)
@@ -95,7 +95,7 @@ def exact_qstep(rmax: float, diameter: float, *, umax: float = 0.0) -> float:
         The step, Å⁻¹.
 
     >>> round(exact_qstep(30.0, 20.0), 5)
-    0.0262
+    0.02618
     """
     reach = rmax + 5 * math.ceil(diameter / 5) + 10 + 5 * math.ceil(math.sqrt(2 * umax))
     return math.pi / (2 * reach)
