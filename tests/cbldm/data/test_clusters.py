@@ -48,7 +48,7 @@ def test_the_whole_list_is_what_enumeration_finds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type", "parameters", "atoms", "shortest"),
+    ("kind", "parameters", "atoms", "shortest"),
     [
         ("SC", (2, 2, 2), 25, 1.0),
         ("FCC", (2, 2, 2), 19, 1.0),
@@ -58,8 +58,8 @@ def test_the_whole_list_is_what_enumeration_finds() -> None:
         ("Oct", (4,), 44, 1.0),
     ],
 )
-def test_bond_is_one(type: str, parameters: tuple[int, ...], atoms: int, shortest: float) -> None:
-    geometry = build_geometry(type, parameters)
+def test_bond_is_one(kind: str, parameters: tuple[int, ...], atoms: int, shortest: float) -> None:
+    geometry = build_geometry(kind, parameters)
     assert geometry.atom_count == atoms
     assert pdist(geometry.positions).min() == pytest.approx(shortest, abs=2e-4)
     assert np.abs(geometry.positions.mean(axis=0)).max() < 1e-12

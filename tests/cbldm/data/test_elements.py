@@ -1,14 +1,19 @@
 """Bond lengths of metals."""
 
+import re
+
 import pytest
 from cbldm.data.elements import metallic_bond, single_metal
 
-DEEPSTRUC_METALS = (
-    "Sc Ti V Cr Mn Fe Co Ni Cu Zn Y Zr Nb Tc Ru Rh Pd Ag Cd Hf Ta W Re Os Ir Pt Au Hg".split()
-)  # the 28 of Kjær et al. 2023
+# The 28 of Kjær et al. 2023.
+DEEPSTRUC_METALS = re.findall(
+    r"\w+", "Sc Ti V Cr Mn Fe Co Ni Cu Zn Y Zr Nb Tc Ru Rh Pd Ag Cd Hf Ta W Re Os Ir Pt Au Hg"
+)
 
 
-@pytest.mark.parametrize(("element", "bond"), [("Au", 2.884), ("Pt", 2.775), ("Fe", 2.482), ("Co", 2.497), ("Ti", 2.896)])
+@pytest.mark.parametrize(
+    ("element", "bond"), [("Au", 2.884), ("Pt", 2.775), ("Fe", 2.482), ("Co", 2.497), ("Ti", 2.896)]
+)
 def test_nearest_neighbours_in_the_crystal(element: str, bond: float) -> None:
     assert metallic_bond(element) == pytest.approx(bond, rel=0.01)
 

@@ -130,11 +130,12 @@ def table(structures: Sequence[RefinedStructure], *, rows: int = 10) -> str:
         Lines of text.
     """
     lines = ["rank  structure     atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  score above best"]
+    best = structures[0].score
     for number, each in enumerate(structures[:rows], 1):
         p = each.fit.parameters
         lines.append(
             f"{number:4d}  {each.label:12s}  {len(each.atoms):5d}  {each.bond_length:8.4f}  {each.rw:5.3f}  "
-            f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.score - structures[0].score:16.1f}"
+            f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.score - best:16.1f}"
         )
     if len(structures) > rows:
         lines.append(f"      and {len(structures) - rows} more")

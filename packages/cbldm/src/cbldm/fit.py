@@ -9,7 +9,7 @@ from .data.gr import PairDistribution
 from .pairs import pairs_of
 from .refine import DILATIONS, Delta2, RefinedStructure, refine_structure
 from .scattering.form_factors import Radiation
-from .target import FitSettings, Target, select_target
+from .target import FIT_SETTINGS, FitSettings, Target, select_target
 
 MAX_ATOMS = 5000
 """Largest structure: its distances are held in memory at once."""
@@ -34,7 +34,7 @@ def fit(
     delta2: Delta2 = "refine",
     dilations: tuple[float, float] = DILATIONS,
     radiation: Radiation = "xray",
-    settings: FitSettings = FitSettings(),
+    settings: FitSettings = FIT_SETTINGS,
 ) -> StructureFit:
     """Refine scale, dilation, Biso and, where it pays, delta2 of a structure.
 

@@ -60,7 +60,7 @@ class Pairs:
         return max(float(group.distances[-1]) for group in self.groups)
 
     def weights(self, q: Float[Tensor, " nq"], radiation: Radiation = "xray") -> list[Float[Tensor, " nq"]]:
-        r"""What each group's pairs weigh in F(q): $2 f_a f_b / (N \langle f \rangle^2)$, for one element 2/N at any q."""
+        r"""Weight of each group's pairs in F(q): $2 f_a f_b / (N \langle f \rangle^2)$, for one element 2/N."""
         if len(self.composition) == 1:
             return [torch.full_like(q, 2 / self.atom_count)]
         f = dict(zip(self.composition, amplitudes(list(self.composition), q, radiation), strict=True))
@@ -115,4 +115,3 @@ def _merge(distances: Float[np.ndarray, " pairs"]) -> tuple[Float[Tensor, " dist
     _, where, counts = np.unique(cell, return_inverse=True, return_counts=True)
     means = np.bincount(where, weights=distances) / counts
     return torch.from_numpy(means), torch.from_numpy(counts.astype(float))
-

@@ -1,9 +1,11 @@
 """From a measured curve to ranked structures: the library is searched, its best are refined and ranked."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import overload
 
+import torch
 from ase import Atoms
 from papertrio_shared.progress import progress
 
@@ -14,7 +16,7 @@ from .data.elements import metallic_bond, single_metal
 from .data.gr import PairDistribution
 from .rank import Candidate, rank
 from .refine import DILATIONS, Delta2, refine_structure
-from .target import FitSettings, Target, select_target
+from .target import FIT_SETTINGS, FitSettings, Target, select_target
 
 REFINED_AT_LEAST = 60
 """Geometries refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
@@ -76,7 +78,7 @@ def recover(
     delta2: Delta2 = "refine",
     library: LibraryName = "deepstruc",
     max_atoms: int = 256,
-    settings: FitSettings = FitSettings(),
+    settings: FitSettings = FIT_SETTINGS,
 ) -> Recovery:
     """Find the clusters of a library that explain a measured curve.
 
@@ -113,10 +115,22 @@ def recover(
         raise ValueError(f"bond {start:g}: no distance of neighbouring atoms; give it in Å")
     target = select_target(gr, settings)
     geometries = clusters.library(library, max_atoms=max_atoms)
-    matches = retrieve(target, progress(geometries, "search"), element=symbol, bond=start)
-    best = matches[: max(REFINED_AT_LEAST, 2 * candidates)]
-    refined = [_refine(match, target, symbol, start, delta2) for match in progress(best, "refine")]
+    with _one_thread():
+        matches = retrieve(target, progress(geometries, "search"), element=symbol, bond=start)
+        best = matches[: max(REFINED_AT_LEAST, 2 * candidates)]
+        refined = [_refine(match, target, symbol, start, delta2) for match in progress(best, "refine")]
     return Recovery(tuple(rank(refined)[:candidates]), target, symbol, start, DILATIONS, len(geometries), seed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The matrices are small: threads that wait for one another at each cost more than they save on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _refine(match: Match, target: Target, element: str, bond: float, delta2: Delta2) -> Candidate:

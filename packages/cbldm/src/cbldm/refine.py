@@ -3,8 +3,8 @@ r"""Least-squares refinement of one structure against a measured curve.
 With every distance of the structure multiplied by the dilation $s$, $x_p = s d_p$ and $U = B_{iso} / 8\pi^2$,
 
 $$ G(r) = a \, e^{-(r q_{damp})^2/2} \, \frac{2}{\pi} \int_{q_\min}^{q_\max} F(q) \sin(qr) \, dq, \qquad
-   F(q) = \sum_p w_p(q) \, e^{-U q^2 \max(0, 1 - \delta_2 / x_p^2)} \, \frac{\sin(q x_p)}{x_p}, \qquad
-   w_p = \frac{2 f_{i_p} f_{j_p}}{N \langle f \rangle^2} $$
+   F(q) = \sum_p w_p(q) \, e^{-U q^2 \max(0, 1 - \delta_2 / x_p^2 + (q_{broad} x_p)^2)} \, \frac{\sin(q x_p)}{x_p},
+   \qquad w_p = \frac{2 f_{i_p} f_{j_p}}{N \langle f \rangle^2} $$
 
 (Farrow and Billinge 2009, Eqs. 7 and 8; peak width of Farrow et al. 2007). In one element w is 2/N: the form factors
 cancel. The derivatives by all four parameters are closed forms, so Gauss-Newton steps have their exact Jacobian, and
@@ -28,7 +28,6 @@ from .pairs import PairGroup, Pairs
 from .scattering.form_factors import Radiation
 from .target import SineTransform, Target
 
-Free = Literal["scale", "dilation", "biso", "delta2"]
 Delta2 = Literal["refine", "zero"]
 
 DILATIONS = (0.92, 1.08)
@@ -57,7 +56,7 @@ class Fit:
         parameters: Where the refinement ended.
         errors: Standard errors, 0 for what was held. They take the curve as `independent_points` measurements of
             equal error, which the misfit itself estimates.
-        free: Names of what was refined.
+        free: Names of what was refined, in the order of `Parameters`.
         rw: Residual of the fit.
         score: Rw with a penalty for the free parameters (`metrics.penalised_score`); lower is better.
         g: Calculated G on the target's points, Å⁻².
@@ -65,7 +64,7 @@ class Fit:
 
     parameters: Parameters
     errors: Parameters
-    free: tuple[Free, ...]
+    free: tuple[str, ...]
     rw: float
     score: float
     g: Float[np.ndarray, " points"]
@@ -112,6 +111,7 @@ class Model:
 
     def __init__(self, pairs: Pairs, target: Target, *, max_dilation: float, radiation: Radiation = "xray") -> None:
         self.pairs = pairs
+        self.qbroad = target.qbroad
         self.transform = SineTransform(target, pairs.dmax * max_dilation)
         self.weights = pairs.weights(self.transform.q, radiation)
 
@@ -127,22 +127,28 @@ class Model:
         q = self.transform.q
         size = max(1, _CHUNK // len(q))
         chunks = zip(group.distances.split(size), group.counts.split(size), strict=True)
-        return torch.stack([_sums(d, count, q, p) for d, count in chunks]).sum(0)
+        return torch.stack([_sums(d, count, q, p, self.qbroad) for d, count in chunks]).sum(0)
 
 
-def _sums(d: Float[Tensor, " distinct"], count: Float[Tensor, " distinct"], q: Float[Tensor, " nq"], p: Parameters) -> Float[Tensor, "4 nq"]:
+def _sums(
+    d: Float[Tensor, " distinct"],
+    count: Float[Tensor, " distinct"],
+    q: Float[Tensor, " nq"],
+    p: Parameters,
+    qbroad: float,
+) -> Float[Tensor, "4 nq"]:
     """Sum over the distances of the terms of F, and of their derivatives by s, U and δ₂."""
     x = p.dilation * d
     u, q2 = p.biso / (8 * math.pi**2), q**2
-    sharp = p.delta2 / x**2
-    width = (1 - sharp).clamp(min=0)
+    width = (1 - p.delta2 / x**2 + (qbroad * x) ** 2).clamp(min=0)
     amplitude = (count / x)[:, None] * torch.exp(-u * torch.outer(width, q2))
     phase = torch.outer(x, q)
     sine, cosine = amplitude * torch.sin(phase), amplitude * torch.cos(phase)
-    moving = torch.where(width > 0, 1.0, 0.0) / x**2
-    factors = torch.stack([torch.ones_like(d), width, moving, d / x, moving * d / x])
-    term, wide, near, spread, near_spread = factors @ sine
-    by_dilation = q * (d @ cosine) - spread - 2 * p.delta2 * u * q2 * near_spread
+    moves = width > 0
+    by_delta2 = torch.where(moves, 1 / x**2, 0)  # less what the width loses
+    by_x = torch.where(moves, 2 * p.delta2 / x**3 + 2 * qbroad**2 * x, 0)
+    term, wide, near, spread, widening = torch.stack([torch.ones_like(d), width, by_delta2, d / x, d * by_x]) @ sine
+    by_dilation = q * (d @ cosine) - spread - u * q2 * widening
     return torch.stack([term, by_dilation, -q2 * wide, u * q2 * near])
 
 

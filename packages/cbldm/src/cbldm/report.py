@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -94,6 +95,22 @@ def write_fit(folder: Path, found: StructureFit) -> None:
         verdict=findings.fit_verdict(found),
         caveats=findings.fit_caveats(found.target),
     )
+
+
+def _write_fitted(path: Path, target: Target, structure: RefinedStructure) -> None:
+    symbols = structure.atoms.get_chemical_symbols()
+    refined = {name: f"{value:.6g}" for name, value in structure.fit.parameters._asdict().items()}
+    curve = PairDistribution(
+        target.r,
+        structure.fit.g,
+        qmin=target.qmin,
+        qmax=target.qmax,
+        qdamp=target.qdamp,
+        qbroad=target.qbroad,
+        composition=dict(Counter(symbols)),
+        metadata={"structure": structure.label, "rw": f"{structure.rw:.5f}", **refined},
+    )
+    write_gr(path, curve)
 
 
 def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
@@ -237,10 +254,7 @@ _TABLE_NOTE = (
 
 def _row(number: int, each: RefinedStructure, best: float) -> str:
     p, e = each.fit.parameters, each.fit.errors
-    refined = (
-        _with_error(value, error, digits)
-        for value, error, digits in zip(p, e, (3, 4, 3, 2), strict=True)
-    )
+    refined = (_with_error(value, error, digits) for value, error, digits in zip(p, e, (3, 4, 3, 2), strict=True))
     cells = (
         str(number),
         html.escape(each.label),
@@ -264,7 +278,7 @@ def _entry(each: RefinedStructure, shown: slice) -> dict[str, object]:
     kinds = list(dict.fromkeys(symbols))
     return {
         "label": each.label,
-        "rw": round(each.rw, 4),
+        "rw": f"{each.rw:.3f}",
         "bond": round(each.bond_length, 3),
         "calculated": np.round(each.fit.g[shown], 5).tolist(),
         "positions": np.round(each.atoms.positions, 3).tolist(),

@@ -1,11 +1,13 @@
 """A curve as an instrument would measure it."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from ase import Atoms
+from jaxtyping import Float
 from papertrio_shared.seed import numpy_generator
 
 from .data.gr import PairDistribution
@@ -48,7 +50,12 @@ class SimulationSettings:
     seed: int = 0
 
 
-def simulate(atoms: Atoms, settings: SimulationSettings = SimulationSettings(), *, name: str = "simulated") -> PairDistribution:
+SIMULATION_SETTINGS = SimulationSettings()
+
+
+def simulate(
+    atoms: Atoms, settings: SimulationSettings = SIMULATION_SETTINGS, *, name: str = "simulated"
+) -> PairDistribution:
     """G of a cluster by the Debye sum, with the instrument's noise.
 
     The noise is white in F(q) between qmin and qmax, so it varies in r as fast as G can and no faster.
@@ -64,3 +71,40 @@ def simulate(atoms: Atoms, settings: SimulationSettings = SimulationSettings(), 
     Raises:
         ValueError: If a setting is out of its range, or an element is unknown.
     """
+    for name in ("biso", "scale", "delta2", "qdamp", "qbroad", "noise"):
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} {getattr(settings, name):g} is negative or no number; give 0 or more")
+    r = r_grid(settings.rmin, settings.rmax, settings.rstep)
+    g = pair_distribution(
+        torch.from_numpy(np.asarray(atoms.positions, dtype=float)),
+        atoms.get_chemical_symbols(),
+        r=r,
+        qmin=settings.qmin,
+        qmax=settings.qmax,
+        biso=settings.biso,
+        scale=settings.scale,
+        qdamp=settings.qdamp,
+        qbroad=settings.qbroad,
+        delta2=settings.delta2,
+        radiation=settings.radiation,
+    ).numpy()
+    g = g + settings.noise * np.abs(g).max() * _noise(r.numpy(), settings)
+    return PairDistribution(
+        r.numpy(),
+        g,
+        qmin=settings.qmin,
+        qmax=settings.qmax,
+        qdamp=settings.qdamp,
+        qbroad=settings.qbroad,
+        composition=dict(Counter(atoms.get_chemical_symbols())),
+        radiation=settings.radiation,
+        name=name,
+    )
+
+
+def _noise(r: Float[np.ndarray, " bins"], settings: SimulationSettings) -> Float[np.ndarray, " bins"]:
+    """Noise of standard deviation one, white in F(q)."""
+    step = math.pi / (2 * settings.rmax)
+    q = np.arange(settings.qmin + step / 2, settings.qmax, step)
+    waves = numpy_generator(settings.seed, "noise").normal(size=len(q)) @ np.sin(np.outer(q, r))
+    return waves / math.sqrt(len(q) / 2)

@@ -1,12 +1,13 @@
 """What a structure is fitted to: the points of a measured curve inside the fit range, and the instrument's settings."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import roots_legendre
 from torch import Tensor
 
 from .data.gr import PairDistribution
@@ -15,8 +16,7 @@ QDAMP = 0.04
 """Damping taken where a file names none, Å⁻¹: usual for a flat detector at a rapid-acquisition PDF beamline."""
 
 
-SHORTEST = 4.0
-"""Length of the shortest range that is fitted, Å: less holds a shell or two, which most structures share."""
+_INSTRUMENT = ("qmin", "qmax", "qdamp", "qbroad")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class FitSettings:
         qmin: Lower limit of the sine transform that made G, 1/Å; by default the file's.
         qmax: Upper limit of it, 1/Å; by default the file's.
         qdamp: Damping by the instrument's resolution, 1/Å; by default the file's, or else 0.04.
+        qbroad: Broadening by it, 1/Å; by default the file's, or else 0.
     """
 
     rmin: float = 2.0
@@ -36,6 +37,10 @@ class FitSettings:
     qmin: float | None = None
     qmax: float | None = None
     qdamp: float | None = None
+    qbroad: float | None = None
+
+
+FIT_SETTINGS = FitSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,7 @@ class Target:
         qmin: Lower limit of the sine transform that made G, Å⁻¹.
         qmax: Upper limit, Å⁻¹.
         qdamp: Damping by the instrument's resolution, Å⁻¹.
+        qbroad: Broadening by it, Å⁻¹.
         qdamp_source: Where qdamp comes from, in words.
         name: What the curve is called.
     """
@@ -57,6 +63,7 @@ class Target:
     qmin: float
     qmax: float
     qdamp: float
+    qbroad: float = 0.0
     qdamp_source: str = "given"
     name: str = "curve"
 
@@ -66,7 +73,7 @@ class Target:
         return float(self.r[-1] - self.r[0]) * (self.qmax - self.qmin) / math.pi
 
 
-def select_target(gr: PairDistribution, settings: FitSettings = FitSettings()) -> Target:
+def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) -> Target:
     """Take what is fitted from a measured curve.
 
     Args:
@@ -79,36 +86,25 @@ def select_target(gr: PairDistribution, settings: FitSettings = FitSettings()) -
     Raises:
         ValueError: If qmin or qmax is missing or wrong, qdamp is negative, or the range holds too little.
     """
-    qmin, qmax, qdamp = (
-        getattr(gr, name) if getattr(settings, name) is None else getattr(settings, name)
-        for name in ("qmin", "qmax", "qdamp")
-    )
-    for name, value in (("qmax", qmax), ("qmin", qmin)):
-        if value is None:
-            raise ValueError(f"{gr.name}: its header has no {name}, and a fit needs it; give --{name} (1/Å)")
+    known = {name: value for name in _INSTRUMENT if (value := getattr(settings, name)) is not None}
+    if not 0 <= settings.rmin < settings.rmax:
+        raise ValueError(f"fit range {settings.rmin:g} to {settings.rmax:g} Å is empty; give --rmin below --rmax")
+    curve = replace(gr, **known).within(settings.rmin, settings.rmax)
+    qmin, qmax = curve.qmin, curve.qmax
+    if qmin is None:
+        raise ValueError(f"{gr.name}: its header names no qmin; give it with --qmin")
+    assert qmax is not None  # `within` asks for it
     if not 0 <= qmin < qmax < math.inf:
-        raise ValueError(f"{gr.name}: qmin {qmin:g} and qmax {qmax:g} are no range; give --qmin and --qmax (1/Å)")
-    source = "taken from the file" if settings.qdamp is None else "given"
-    if qdamp is None:
-        qdamp, source = QDAMP, "assumed, the file having none"
-    if not 0 <= qdamp < 1:
-        raise ValueError(f"{gr.name}: qdamp {qdamp:g} is no damping of an instrument; give --qdamp from 0 to 1 (1/Å)")
-    low, high = settings.rmin, settings.rmax
-    if not 0 <= low < high:
-        raise ValueError(f"fit range {low:g} to {high:g} Å is empty; give --rmin below --rmax")
-    # Half a hundredth of a step lets a point through that rounding put beside the limit.
-    r, g = np.asarray(gr.r, dtype=float), np.asarray(gr.g, dtype=float)
-    slack = 5e-3 * float(np.median(np.diff(r))) if len(r) > 1 else 0.0
-    inside = (r >= low - slack) & (r <= high + slack)
-    length = float(np.ptp(r[inside])) if inside.any() else 0.0
-    if length < SHORTEST:
-        raise ValueError(
-            f"{gr.name}: it has {length:.3g} Å between {low:g} and {high:g} Å, too short to tell structures apart; "
-            f"give a curve with at least {SHORTEST:g} Å there, or other --rmin and --rmax"
-        )
-    if not np.any(g[inside]):
-        raise ValueError(f"{gr.name}: G is zero from {low:g} to {high:g} Å; give a measured curve")
-    return Target(r[inside], g[inside], float(qmin), float(qmax), float(qdamp), source, gr.name)
+        raise ValueError(f"{gr.name}: qmin {qmin:g} and qmax {qmax:g} 1/Å are no range; give --qmin and --qmax")
+    qdamp = QDAMP if curve.qdamp is None else curve.qdamp
+    qbroad = curve.qbroad or 0.0
+    for name, value in (("qdamp", qdamp), ("qbroad", qbroad)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{gr.name}: {name} {value:g} 1/Å is no instrument's; give --{name} from 0 to 1")
+    if not np.any(curve.g):
+        raise ValueError(f"{gr.name}: G is zero from {curve.r[0]:g} to {curve.r[-1]:g} Å; give a measured curve")
+    source = "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "the file's"
+    return Target(np.asarray(curve.r, float), np.asarray(curve.g, float), qmin, qmax, qdamp, qbroad, source, gr.name)
 
 
 class SineTransform:
@@ -146,7 +142,7 @@ class SineTransform:
 
 @lru_cache(maxsize=32)
 def _transform(target: Target, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x, weights = np.polynomial.legendre.leggauss(nodes)
+    x, weights = roots_legendre(nodes)
     half = (target.qmax - target.qmin) / 2
     q = target.qmin + half * (x + 1)
     envelope = np.exp(-np.square(target.r * target.qdamp) / 2)

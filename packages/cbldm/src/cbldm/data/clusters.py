@@ -65,11 +65,11 @@ class Geometry:
         return distances / distances[0]
 
 
-def build_geometry(type: StructureType, parameters: tuple[int, ...]) -> Geometry:
+def build_geometry(kind: StructureType, parameters: tuple[int, ...]) -> Geometry:
     """Build one cluster with ASE.
 
     Args:
-        type: Structure type.
+        kind: Structure type.
         parameters: Arguments of ASE's constructor (see `Geometry`).
 
     Returns:
@@ -82,18 +82,20 @@ def build_geometry(type: StructureType, parameters: tuple[int, ...]) -> Geometry
     55
     """
     try:
-        positions = _build(type, parameters).positions
+        positions = _build(kind, parameters).positions
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"cluster {type} {parameters}: ASE cannot build it ({reason}); change the parameters") from error
-    return Geometry(type, parameters, positions - positions.mean(axis=0))
+        raise ValueError(
+            f"cluster {kind} {parameters}: ASE cannot build it ({reason}); change the parameters"
+        ) from error
+    return Geometry(kind, parameters, positions - positions.mean(axis=0))
 
 
-def _build(type: StructureType, parameters: tuple[int, ...]) -> Atoms:
+def _build(kind: StructureType, parameters: tuple[int, ...]) -> Atoms:
     # The symbol only satisfies ASE: with the lattice constant given, no coordinate depends on it.
-    match type:
+    match kind:
         case "SC" | "FCC" | "BCC":
-            constructor, lattice_constant = _CUBIC[type]
+            constructor, lattice_constant = _CUBIC[kind]
             return constructor("Au", surfaces=_SURFACES, layers=parameters, latticeconstant=lattice_constant)
         case "HCP":
             return HexagonalClosedPacked("Au", size=parameters, latticeconstant=(1.0, 1.633))
@@ -104,7 +106,7 @@ def _build(type: StructureType, parameters: tuple[int, ...]) -> Atoms:
         case "Oct":
             return Octahedron("Au", *parameters, latticeconstant=math.sqrt(2))
         case _:
-            raise ValueError(f"{type} is none of {', '.join(get_args(StructureType))}")
+            raise ValueError(f"{kind} is none of {', '.join(get_args(StructureType))}")
 
 
 def enumerate_geometries(max_atoms: int = MAX_ATOMS) -> Iterator[Geometry]:
@@ -119,8 +121,8 @@ def enumerate_geometries(max_atoms: int = MAX_ATOMS) -> Iterator[Geometry]:
     Yields:
         The geometries. All 331 take seconds to find, so `library` reads their parameters from a list.
 
-    >>> [geometry.label for geometry in enumerate_geometries(max_atoms=8)]
-    ['SC 1 1 1', 'HCP 1 1 3', 'HCP 1 1 4', 'HCP 1 2 2', 'Dec 1 5 0', 'Dec 1 6 0', 'Dec 1 7 0', 'Dec 1 8 0', 'Dec 2 1 0', 'Oct 2']
+    >>> [geometry.label for geometry in enumerate_geometries(max_atoms=6)]
+    ['HCP 1 1 3', 'Dec 1 5 0', 'Dec 1 6 0', 'Oct 2']
     """
     seen: dict[int, list[np.ndarray]] = {}
     for geometry in _constructible(max_atoms):
@@ -138,7 +140,7 @@ def _constructible(max_atoms: int) -> Iterator[Geometry]:
     for cubic in ("SC", "FCC", "BCC"):
         for h in sizes:
             for k in range(h, _LARGEST_SIZE + 1):
-                series = _until_too_large(cubic, [(h, k, l) for l in range(k, _LARGEST_SIZE + 1)], max_atoms)
+                series = _until_too_large(cubic, [(h, k, last) for last in range(k, _LARGEST_SIZE + 1)], max_atoms)
                 if not series:
                     break
                 yield from series
@@ -155,13 +157,11 @@ def _constructible(max_atoms: int) -> Iterator[Geometry]:
     yield from _until_too_large("Oct", [(length,) for length in sizes], max_atoms)
 
 
-def _until_too_large(
-    type: StructureType, series: Iterable[tuple[int, ...]], max_atoms: int
-) -> list[Geometry]:
+def _until_too_large(kind: StructureType, series: Iterable[tuple[int, ...]], max_atoms: int) -> list[Geometry]:
     # A larger parameter never removes an atom, so the first cluster that is too large ends its series.
     kept: list[Geometry] = []
     for parameters in series:
-        geometry = build_geometry(type, parameters)
+        geometry = build_geometry(kind, parameters)
         if geometry.atom_count > max_atoms:
             break
         kept.append(geometry)
@@ -190,14 +190,16 @@ def library(name: LibraryName = "deepstruc", *, max_atoms: int = MAX_ATOMS) -> t
     if name != "deepstruc":
         raise ValueError(f"library {name}: no such library; take deepstruc")
     if not MIN_ATOMS <= max_atoms <= MAX_ATOMS:
-        raise ValueError(f"max_atoms {max_atoms}: the library {name} has {MIN_ATOMS} to {MAX_ATOMS} atoms; take one of these")
+        raise ValueError(
+            f"max_atoms {max_atoms}: the library {name} has {MIN_ATOMS} to {MAX_ATOMS} atoms; take one of these"
+        )
     return tuple(geometry for geometry in _deepstruc() if geometry.atom_count <= max_atoms)
 
 
 @lru_cache(maxsize=1)
 def _deepstruc() -> tuple[Geometry, ...]:
-    with (files("cbldm.data") / "deepstruc.csv").open(encoding="utf-8", newline="") as lines:
-        return tuple(
-            build_geometry(row["type"], tuple(map(int, row["parameters"].split())))  # type: ignore[arg-type]
-            for row in csv.DictReader(lines)
-        )
+    listed = (files("cbldm.data") / "deepstruc.csv").read_text(encoding="utf-8").splitlines()
+    return tuple(
+        build_geometry(row["type"], tuple(map(int, row["parameters"].split())))  # type: ignore[arg-type]
+        for row in csv.DictReader(listed)
+    )

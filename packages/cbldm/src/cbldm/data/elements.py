@@ -1,12 +1,13 @@
 """Metals and the length of their bonds."""
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
-_NONMETALS = frozenset("X H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn Ts Og".split())
+_NONMETALS = frozenset(re.findall(r"\w+", "X H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn Ts Og"))
 
 
 def metallic_bond(element: str) -> float:

@@ -87,6 +87,8 @@ def _check_xyz(path: Path) -> None:
         except ValueError:
             position = []
         if len(position) < 3 or not np.isfinite(position).all():
-            raise ValueError(f"{path}, line {number}: {line.strip()[:40]!r} is no symbol with x, y and z in Å; correct it")
+            raise ValueError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is no symbol with x, y and z in Å; correct it"
+            )
         if words[0] not in atomic_numbers and not words[0].isdigit():
             raise ValueError(f"{path}, line {number}: unknown element {words[0]!r}; give a symbol such as Pt")
