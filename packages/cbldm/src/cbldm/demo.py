@@ -10,7 +10,8 @@ from .data.clusters import build_geometry
 from .data.gr import read_gr, write_gr
 from .output import result_folder
 from .pairs import pairs_of
-from .recover import Recovery, recover
+from .rank import Recovery
+from .recover import recover
 from .report import RECOVERY_FILES, write_recovery
 from .simulate import SimulationSettings, simulate
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from .recover import PLAUSIBLE, Recovery
+from .rank import PLAUSIBLE, Recovery
 from .refine import RefinedStructure
 from .target import Target
 

@@ -53,6 +53,12 @@ def fit(
     Raises:
         ValueError: If the structure has fewer than 2 or more than 5,000 atoms or two at one place, an element is
             unknown, qmin or qmax is missing, or the curve is too short.
+
+    >>> from cbldm import simulate
+    >>> atoms = Atoms("Au4", positions=[[0, 0, 0], [2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
+    >>> found = fit(atoms, simulate(atoms))
+    >>> round(found.fit.parameters.dilation, 4), round(found.fit.parameters.biso, 3)
+    (1.0, 0.5)
     """
     if len(atoms) > MAX_ATOMS:
         raise ValueError(f"{label}: {len(atoms)} atoms; a fit takes up to {MAX_ATOMS}, cut a smaller cluster")

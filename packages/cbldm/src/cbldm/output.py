@@ -22,7 +22,7 @@ def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
     Raises:
         ValueError: If `out` is a file, holds something else, or cannot be written.
     """
-    out = Path.cwd() / out
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: it is a file; give another --out")
     foreign = sorted(p.name for p in out.iterdir() if not any(p.match(name) for name in owned)) if out.exists() else []

@@ -1,9 +1,7 @@
 """From a measured curve to ranked structures: the library is searched, its best are refined and ranked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import overload
 
 import torch
 from ase import Atoms
@@ -12,60 +10,14 @@ from papertrio_shared.progress import progress
 from .baselines.retrieval import Match, retrieve
 from .data import clusters
 from .data.clusters import LibraryName
-from .data.elements import metallic_bond, single_metal
+from .data.elements import metallic_bond, require_element, single_metal
 from .data.gr import PairDistribution
-from .rank import Candidate, rank
+from .rank import Candidate, Recovery, rank
 from .refine import DILATIONS, Delta2, refine_structure
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 
 REFINED_AT_LEAST = 60
 """Geometries refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
-PLAUSIBLE = 10.0
-"""Difference of scores within which a candidate is told with the best: exp(-10/2) is odds of 150 to 1, were the errors
-what the score takes them for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Recovery(Sequence[Candidate]):
-    """The candidates for a curve, best first.
-
-    Attributes:
-        candidates: Ranked structures.
-        target: The points they were fitted to.
-        element: Symbol that the atoms were given.
-        bond: Bond length at dilation 1, Å.
-        dilations: Range of the dilation.
-        searched: Number of geometries that were tried.
-        seed: Seed of what was drawn at random.
-    """
-
-    candidates: tuple[Candidate, ...]
-    target: Target
-    element: str
-    bond: float
-    dilations: tuple[float, float]
-    searched: int
-    seed: int
-
-    @overload
-    def __getitem__(self, index: int) -> Candidate: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
-        return self.candidates[index]
-
-    def __len__(self) -> int:
-        return len(self.candidates)
-
-    def __iter__(self) -> Iterator[Candidate]:
-        return iter(self.candidates)
-
-    @property
-    def plausible(self) -> tuple[Candidate, ...]:
-        """Candidates whose score is within 10 of the best: the data hardly choose among them."""
-        return tuple(each for each in self.candidates if each.score <= self.candidates[0].score + PLAUSIBLE)
 
 
 def recover(
@@ -103,6 +55,12 @@ def recover(
     Raises:
         ValueError: If the element is unknown or neither given nor in the file, `candidates` or `bond` is not
             positive, qmin or qmax is missing, or the curve is too short.
+
+    >>> from cbldm import simulate
+    >>> particle = Atoms("Pt13", positions=2.8 * clusters.build_geometry("Ico", (2,)).positions)
+    >>> result = recover(simulate(particle), element="Pt", candidates=3, max_atoms=20)
+    >>> result[0].label, len(result[0].atoms), round(result[0].rw, 3)
+    ('Ico 2', 13, 0.0)
     """
     if candidates < 1:
         raise ValueError(f"candidates {candidates}: give how many structures to return, 1 or more")
@@ -110,6 +68,7 @@ def recover(
     if symbol is None:
         named = " ".join(gr.composition) or "no composition"
         raise ValueError(f"{gr.name}: its header names {named}, so the metal is not clear; give --element")
+    require_element(symbol)
     start = metallic_bond(symbol) if bond is None else bond
     if not 0.5 < start < 10:
         raise ValueError(f"bond {start:g}: no distance of neighbouring atoms; give it in Å")

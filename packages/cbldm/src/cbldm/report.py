@@ -20,8 +20,7 @@ from matplotlib.patches import Circle
 from . import findings
 from .data.gr import PairDistribution, write_gr
 from .fit import StructureFit
-from .rank import Candidate
-from .recover import Recovery
+from .rank import Candidate, Recovery
 from .refine import RefinedStructure
 from .target import Target
 

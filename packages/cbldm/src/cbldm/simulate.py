@@ -70,6 +70,11 @@ def simulate(
 
     Raises:
         ValueError: If a setting is out of its range, or an element is unknown.
+
+    >>> dimer = Atoms("Pt2", positions=[[0, 0, 0], [2.8, 0, 0]])
+    >>> curve = simulate(dimer, SimulationSettings(rmax=10.0))
+    >>> round(float(curve.r[curve.g.argmax()]), 2)
+    2.8
     """
     for name in ("biso", "scale", "delta2", "qdamp", "qbroad", "noise"):
         if not 0 <= getattr(settings, name) < math.inf:

@@ -10,6 +10,23 @@ from ase.data import atomic_numbers, covalent_radii, reference_states
 _NONMETALS = frozenset(re.findall(r"\w+", "X H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn Ts Og"))
 
 
+def require_element(symbol: str) -> None:
+    """Make sure that there is such an element.
+
+    Args:
+        symbol: Its symbol.
+
+    Raises:
+        ValueError: If there is none.
+
+    >>> require_element("Pt")
+    """
+    if atomic_numbers.get(symbol, 0) == 0:
+        near = get_close_matches(symbol.title(), list(atomic_numbers), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "give a symbol such as Pt"
+        raise ValueError(f"unknown element {symbol!r}: {hint}")
+
+
 def metallic_bond(element: str) -> float:
     """Distance of nearest neighbours in the crystal of a metal, where a search of bond lengths starts.
 
@@ -29,13 +46,10 @@ def metallic_bond(element: str) -> float:
     >>> round(metallic_bond("Pt"), 3), round(metallic_bond("Fe"), 3)
     (2.772, 2.485)
     """
-    number = atomic_numbers.get(element, 0)
-    if number == 0:
-        near = get_close_matches(element.title(), list(atomic_numbers), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "give a symbol such as Pt"
-        raise ValueError(f"unknown element {element!r}: {hint}")
+    require_element(element)
     if element in _NONMETALS:
         raise ValueError(f"element {element}: no metal, so no metallic bond to start from; give the particle's metal")
+    number = atomic_numbers[element]
     state = reference_states[number] or {}
     match state.get("symmetry"):
         case "fcc":
