@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from cbldm import pair_distribution
+from cbldm import SimulationSettings, pair_distribution, simulate
 from cbldm.data.clusters import build_geometry
 from cbldm.pairs import pairs_of
 from cbldm.refine import Model, Parameters, refine, refine_structure
-from cbldm.target import Target
+from cbldm.target import Target, select_target
 from scipy.spatial.transform import Rotation
 
 R = 0.01 * np.arange(200, 2001)
@@ -133,8 +133,8 @@ def test_delta2_is_kept_only_where_it_pays() -> None:
     atoms = Atoms("Au55", positions=2.8 * build_geometry("Ico", (3,)).positions)
     pairs = pairs_of(atoms.positions, "Au")
     for delta2, free in ((3.0, 4), (0.0, 3)):
-        ripple = 0.02 * np.sin(11 * R)
-        target = target_of(curve(atoms.positions, "Au", Parameters(0.7, 1.01, 0.62, delta2)) + ripple)
+        settings = SimulationSettings(qmin=0.8, qmax=24.0, biso=0.62, delta2=delta2, noise=0.02, seed=1)
+        target = select_target(simulate(atoms, settings))
         found = refine_structure("Ico 3", atoms, pairs, target, Parameters(dilation=1.01))
         assert len(found.fit.free) == free
         assert found.rw <= found.rw_delta2_zero + 1e-9
