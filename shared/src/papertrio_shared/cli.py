@@ -108,17 +108,20 @@ def _deferred(function: Callable[..., None]) -> Callable[..., Callable[[], None]
 
 
 def _usage_error(text: str, words: Sequence[str], prog: str) -> str:
-    """The first statement of tyro's box and, where it lists names, the nearest to what was typed."""
-    inside = [line.strip("│ ").strip() for line in text.splitlines() if line.startswith("│")]
-    statements = [part.strip() for part in re.split(r"─{5,}", " ".join(inside)) if part.strip()]
-    if not statements:
-        return " ".join(text.split()) or "the command line cannot be read"
-    message = statements[0].rstrip(".")
-    listed = next((part for part in statements if part.startswith("Available subcommands:")), "")
-    names = [name.strip() for name in listed.removeprefix("Available subcommands:").split(",") if name.strip()]
-    if names:
-        near = [match for word in words for match in get_close_matches(word, names, n=1) if word not in names]
-        message += f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+    """The first statement below the title of tyro's box, and the nearest name to what was typed."""
+    plain = " ".join(re.sub("[│╭╮╰╯]", " ", text).split())
+    statements = [part.strip() for part in re.split("[─-]{3,}", plain) if part.strip()]
+    if len(statements) < 2:
+        return plain or "the command line cannot be read"
+    message = statements[1].rstrip(".")
+    sections = dict(part.split(":", 1) for part in statements[2:] if ":" in part)
+    names = [name.strip() for name in sections.get("Available subcommands", "").split(",") if name.strip()]
+    near = [match for word in words for match in get_close_matches(word, names, n=1) if word not in names]
+    near += re.findall(r"^ *(--[\w.-]+)", sections.get("Perhaps you meant", ""))
+    if near:
+        message += f"; did you mean {near[0]!r}?"
+    elif names:
+        message += f"; there are {', '.join(names)}"
     return f"{message} ({prog} --help says more)"
 
 

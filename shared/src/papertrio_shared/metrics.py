@@ -72,7 +72,7 @@ def bootstrap_interval(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
-    """A statistic with its bootstrap interval (bias-corrected and accelerated; Efron 1987).
+    """A statistic with its percentile bootstrap interval (Efron 1979).
 
     For two methods on the same cases give the differences: their interval says whether zero is left out.
 
@@ -84,7 +84,7 @@ def bootstrap_interval(
         seed: Seed of the draws.
 
     Returns:
-        The statistic and its limits; where all values are equal, the limits equal the statistic.
+        The statistic and its limits.
 
     Raises:
         ValueError: If there is no value, or `confidence` is not between 0 and 1.
@@ -96,11 +96,11 @@ def bootstrap_interval(
     """
     data = _checked(values, confidence)
     value = float(np.asarray(statistic(data, axis=0)))
-    if np.ptp(data) == 0:
+    if len(data) == 1:
         return Interval(value, value, value)
     generator = np.random.default_rng(seed)
     result = stats.bootstrap(
-        (data,), statistic, n_resamples=resamples, confidence_level=confidence, rng=generator, method="BCa"
+        (data,), statistic, n_resamples=resamples, confidence_level=confidence, rng=generator, method="percentile"
     ).confidence_interval
     return Interval(value, float(result.low), float(result.high))
 

@@ -1,0 +1,111 @@
+"""The command line: presets, overrides, and errors of one line."""
+
+from dataclasses import dataclass
+
+import pytest
+from papertrio_shared.cli import main, presets
+
+
+@dataclass(frozen=True)
+class Adam:
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Sgd:
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class Config:
+    optimizer: Adam | Sgd = Adam()
+    steps: int = 5
+
+
+Preset = presets({"short": Config(), "long": Config(Sgd(), 90)})
+
+
+def train(config: Preset, *, out: str = "runs/a") -> None:  # type: ignore[valid-type]
+    """Train a preset."""
+    print(config, out)
+
+
+def fail(kind: str) -> None:
+    """Go wrong."""
+    if kind == "value":
+        raise ValueError("curve.gr, line 3: r does not increase:\n sort the file")
+    if kind == "file":
+        open("no/such/file")  # noqa: PTH123, SIM115
+    if kind == "interrupt":
+        raise KeyboardInterrupt
+    if kind == "pipe":
+        raise BrokenPipeError
+    raise KeyError("bug")
+
+
+def run(*words: str) -> int:
+    return main({"train": train, "fail": fail}, prog="trial", description="A trial.", argv=words)
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["short"], "Config(optimizer=Adam(rate=0.001), steps=5) runs/a"),
+        (["long", "--out", "b", "--steps", "7"], "Config(optimizer=Sgd(momentum=0.9), steps=7) b"),
+        (
+            ["short", "optimizer:sgd", "--optimizer.momentum", "0.5"],
+            "Config(optimizer=Sgd(momentum=0.5), steps=5) runs/a",
+        ),
+        (["short", "--out", "c", "optimizer:sgd", "--steps", "8"], "Config(optimizer=Sgd(momentum=0.9), steps=8) c"),
+    ],
+)
+def test_presets_and_overrides(capsys: pytest.CaptureFixture[str], words: list[str], printed: str) -> None:
+    assert run("train", *words) == 0
+    assert capsys.readouterr().out.strip() == printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fail", "--kind", "value"], "error: curve.gr, line 3: r does not increase: sort the file\n"),
+        (["fail", "--kind", "file"], "error: no/such/file: no such file or directory\n"),
+        (["fail", "--kind", "bug"], "error: KeyError: 'bug' (an error in the program: --debug shows where)\n"),
+        (["train", "shrot"], "error: Unrecognized options: shrot; did you mean 'short'? (trial --help says more)\n"),
+        (["fly"], "error: Unrecognized options: fly; there are train, fail (trial --help says more)\n"),
+        ([], "error: Expected one of {train, fail} (trial --help says more)\n"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert run(*words) == 2
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_wrong_value_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "short", "--steps", "many") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: Error parsing --steps")
+    assert error.count("\n") == 1
+
+
+def test_a_mistyped_option_is_one_line_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "short", "--stesp", "3") == 2
+    error = capsys.readouterr().err
+    assert error == "error: Unrecognized options: --stesp, 3; did you mean '--steps'? (trial --help says more)\n"
+
+
+def test_help_goes_to_the_output_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    out, err = capsys.readouterr()
+    assert "A trial." in out
+    assert err == ""
+
+
+def test_interrupt_and_closed_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fail", "--kind", "interrupt") == 130
+    assert "trial: interrupted" in capsys.readouterr().err
+    assert run("fail", "--kind", "pipe") == 0
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="does not increase"):
+        run("fail", "--kind", "value", "--debug")
