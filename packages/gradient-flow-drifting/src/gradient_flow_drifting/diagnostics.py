@@ -13,7 +13,7 @@ from .manifolds import Euclidean, Sphere
 from .metrics import mode_shares
 
 
-class BlownUp(FloatingPointError):
+class DivergedError(FloatingPointError):
     """A run whose diagnostics say that going on is useless; the message is one line."""
 
 

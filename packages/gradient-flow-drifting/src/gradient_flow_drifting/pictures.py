@@ -1,6 +1,6 @@
 """Pictures of clouds, fields and runs; points of the sphere S² are drawn on a Mollweide map."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
+from papertrio_shared.progress import progress
 from torch import Tensor
 
 from .data import Geometry
@@ -102,7 +103,7 @@ def picture_of_diagnostics(rows: Sequence[dict[str, Any]], stretches: Sequence[t
     Returns:
         Three panels, and a fourth where modes are known.
     """
-    steps = [row["step"] for row in rows]
+    steps = [_place(row["step"], stretches) for row in rows]
 
     def of(name: str) -> list[float]:
         return [row[name] for row in rows]
@@ -145,7 +146,6 @@ def animate(
     path: Path,
     *,
     geometry: Geometry = "euclidean",
-    progress: Callable[[Any], Any] = lambda frames: frames,
 ) -> list[Path]:
     """Write a GIF of moving points, and an MP4 beside it where ffmpeg is at hand.
 
@@ -157,7 +157,6 @@ def animate(
         real: Real points behind them.
         path: The GIF.
         geometry: Of the space.
-        progress: Wraps the loop over the frames.
 
     Returns:
         The files written.
@@ -177,7 +176,7 @@ def animate(
     hue = (np.arctan2(start[1], start[0]) / (2 * np.pi) + 0.5) * 12 // 1 / 12
     points = axes.scatter(*start, s=5, c=mpl.colormaps["hsv"](hue) * [0.8, 0.75, 0.85, 1.0], linewidths=0)
     pictures = []
-    for frame, title in progress(list(zip(frames, titles, strict=True))):
+    for frame, title in progress(list(zip(frames, titles, strict=True)), "animate"):
         points.set_offsets(np.stack(_plane(frame, geometry), 1))
         axes.set_title(title, fontsize=10)
         canvas.draw()
@@ -288,10 +287,21 @@ def _components(grid: Tensor, velocity: Tensor, geometry: Geometry) -> tuple[np.
     return (velocity * east).sum(1).numpy(), (velocity * north).sum(1).numpy()
 
 
+def _place(step: int, stretches: Sequence[tuple[str, int]]) -> float:
+    """Where a step is drawn: every stretch has the width one, however many steps it has."""
+    place = 0
+    for _, length in stretches:
+        if length and step <= length:
+            return place + step / length
+        step -= length
+        place += length > 0
+    return float(place)
+
+
 def _mark_stretches(axes: Axes, stretches: Sequence[tuple[str, int]]) -> None:
-    start = 0
-    for i, (name, length) in enumerate(stretches):
-        if length and i % 2:
-            axes.axvspan(start, start + length, color="black", alpha=0.05, lw=0)
-        start += length
-    axes.set_xlabel("step (" + ", ".join(f"{name} {length}" for name, length in stretches if length) + ")", fontsize=8)
+    present = [(name, length) for name, length in stretches if length]
+    for i in range(1, len(present), 2):
+        axes.axvspan(i, i + 1, color="black", alpha=0.05, lw=0)
+    axes.set_xlim(0, len(present))
+    axes.set_xticks([i + 0.5 for i in range(len(present))], [f"{name}, {length} steps" for name, length in present])
+    axes.tick_params(axis="x", length=0)

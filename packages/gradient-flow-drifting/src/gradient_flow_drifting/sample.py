@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.run import read_config
+from torch import Tensor
 
 from .models import Generator, load_generator
 
@@ -56,6 +58,18 @@ def write_samples(generator: Generator, count: int, path: Path, *, seed: int = 0
     """
     if path.suffix != ".npy":
         raise ValueError(f"{path}: samples are written as .npy: give such a name")
-    samples = generator.sample(count, seed=seed)
+    write_array(generator.sample(count, seed=seed), path)
+
+
+def write_array(points: Float[Tensor, "n d"], path: Path) -> None:
+    """Write points as a `.npy` array.
+
+    Args:
+        points: The points.
+        path: The file, ending in `.npy`.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     with atomic_write(path) as temporary:
-        np.save(temporary, samples.numpy())
+        np.save(temporary, points.numpy())

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from papertrio_shared.checkpoint import load_state, save_state
 from papertrio_shared.progress import progress
 from papertrio_shared.run import Run, dict_to_config, read_config
@@ -15,12 +14,13 @@ from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
 from torch import Tensor
 
 from .config import TrainConfig
-from .diagnostics import BlownUp, blown_up, field_diagnostics, kernel_of, space_of
+from .diagnostics import DivergedError, blown_up, field_diagnostics, kernel_of, space_of
 from .divergences import Divergence, mixed, resolve_divergence
 from .drift import drift, drifting_loss
 from .models import Ema, Generator, save_generator
+from .sample import GENERATOR
 
-CHECKPOINT, GENERATOR = "checkpoint.pt", "generator.safetensors"
+CHECKPOINT = "checkpoint.pt"
 SHOWN = 1000  # points of the animation
 WATCHED = 1024  # points behind the diagnostics
 
@@ -33,10 +33,13 @@ class Trainer:
 
     Attributes:
         steps_done: How many steps were taken.
+        frame_steps: Before which steps a picture of the animation is taken.
         frames: Positions of the same latents over time, one tensor for each picture of the animation.
     """
 
     def __init__(self, config: TrainConfig) -> None:
+        from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
+
         self.config, self.data = config, config.data
         device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.fabric = Fabric(accelerator=device, devices=1, precision=config.precision)
@@ -58,7 +61,7 @@ class Trainer:
         self.particles = self.latents.clone()
         self.steps_done = 0
         self.frames: list[Tensor] = []
-        self._frame_steps = frame_steps(config)
+        self.frame_steps = frame_steps(config)
 
     def step(self) -> float:
         """Take one step.
@@ -67,7 +70,7 @@ class Trainer:
             The loss: mean squared step of the particles, mean squared error of the regression, or drifting loss.
         """
         flow, regression = self.config.flow, self.config.regression
-        if self.steps_done in self._frame_steps:
+        if self.steps_done in self.frame_steps:
             self.frames.append(self.shown())
         k = self.steps_done
         if k < flow.steps:
@@ -97,7 +100,9 @@ class Trainer:
         else:
             points = self.ema.model(self.generator.latents(WATCHED, stream).to(self.fabric.device))
         real = self.data.sample(WATCHED, stream).to(self.fabric.device)
-        return field_diagnostics(_finite("samples", points), real, self.data, bandwidths=self.config.drifting.bandwidths)
+        return field_diagnostics(
+            _finite("samples", points), real, self.data, bandwidths=self.config.drifting.bandwidths
+        )
 
     def is_finite(self) -> bool:
         """Whether all that a checkpoint would hold is finite."""
@@ -158,7 +163,7 @@ class Trainer:
         chosen = torch.randint(len(self.particles), (regression.batch,), generator=self.streams["order"])
         chosen = chosen.to(self.fabric.device)
         latents, targets = self.latents[chosen], self.particles[chosen]
-        
+
         def loss() -> Tensor:
             points = self.model(latents).float()
             if self.data.geometry == "euclidean":
@@ -245,7 +250,7 @@ def frame_steps(config: TrainConfig) -> set[int]:
 
     Example:
         >>> sorted(frame_steps(TrainConfig(frames=6)))[:3]
-        [0, 12, 150]
+        [0, 11, 150]
     """
     stretches = [s for s in (config.flow.steps, config.regression.steps, config.drifting.steps) if s]
     each, steps, start = max(config.frames // len(stretches), 1), set[int](), 0
@@ -267,7 +272,15 @@ def train(config: TrainConfig, folder: Path) -> Path:
 
     Raises:
         ValueError: If the folder holds a run already, or the data cannot be used.
-        BlownUp: If a diagnostic blows up; the last good checkpoint stays.
+        DivergedError: If a diagnostic blows up; the last good checkpoint stays.
+
+    Example:
+        >>> import tempfile
+        >>> from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression
+        >>> short = TrainConfig(flow=ParticleFlow(steps=0), regression=Regression(steps=0), drifting=Drifting(steps=3))
+        >>> folder = train(short, Path(tempfile.mkdtemp()) / "a")
+        >>> (folder / "generator.safetensors").exists()
+        True
     """
     config.data.sample(1, seeded(0, "probe"))  # a file that cannot be used is told before the folder is made
     trainer = Trainer(config)
@@ -290,7 +303,12 @@ def resume(folder: Path) -> Path:
     Raises:
         FileNotFoundError: If the folder holds no run.
         ValueError: If its config or its checkpoint is damaged.
-        BlownUp: If a diagnostic blows up.
+        DivergedError: If a diagnostic blows up.
+
+    Example:
+        >>> resume(Path("runs/none"))
+        Traceback (most recent call last):
+        FileNotFoundError: runs/none: holds no run (config.json is missing): check the path
     """
     trainer = Trainer(run_config(folder))
     if (folder / CHECKPOINT).exists():
@@ -319,38 +337,42 @@ def run_config(folder: Path) -> TrainConfig:
 def _go_on(trainer: Trainer, run: Run) -> None:
     config = trainer.config
     try:
-        with progress(range(trainer.steps_done, config.total_steps), "train", config.total_steps, trainer.steps_done) as bar:
+        with progress(
+            range(trainer.steps_done, config.total_steps), "train", config.total_steps, trainer.steps_done
+        ) as bar:
             for _ in bar:
                 loss = trainer.step()
                 _guard({"loss": loss}, config)
                 done, last = trainer.steps_done, trainer.steps_done == config.total_steps
-                if last or done % config.log_every == 0:
+                if last or done % config.log_every == 0 or done in trainer.frame_steps:
                     row = {"loss": loss, **trainer.diagnostics()}
                     _guard(row, config)
                     run.log(done, **row)
-                    bar.set_postfix({name: f"{row[name]:.3g}" for name in ("loss", "energy", "high_quality") if name in row})
+                    bar.set_postfix(
+                        {name: f"{row[name]:.3g}" for name in ("loss", "energy", "high_quality") if name in row}
+                    )
                 if last or done % config.checkpoint_every == 0:
                     _save(trainer, run.folder)
-    except BlownUp as error:
-        raise BlownUp(f"{run.folder}: {error} at step {trainer.steps_done}: {_last_good(run.folder)}") from None
+    except DivergedError as error:
+        raise DivergedError(f"{run.folder}: {error} at step {trainer.steps_done}: {_last_good(run.folder)}") from None
 
 
 def _guard(figures: dict[str, float], config: TrainConfig) -> None:
     what = blown_up(figures, config.limit)
     if what is not None:
-        raise BlownUp(what)
+        raise DivergedError(what)
 
 
 def _finite(name: str, points: Tensor) -> Tensor:
     if not bool(points.isfinite().all()):
-        raise BlownUp(f"{name} blew up (not finite)")
+        raise DivergedError(f"{name} blew up (not finite)")
     return points
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
     """The generator first: if the process is killed in between, the checkpoint is the older of the two."""
     if not trainer.is_finite():
-        raise BlownUp("the weights or particles blew up (not finite)")
+        raise DivergedError("the weights or particles blew up (not finite)")
     save_generator(folder / GENERATOR, trainer.ema.model)
     save_state(folder / CHECKPOINT, trainer.state_dict())
 

@@ -51,11 +51,7 @@ class Toy:
 
     def __post_init__(self) -> None:
         if self.name not in _RECIPES:
-            from difflib import get_close_matches
-
-            near = get_close_matches(self.name, _RECIPES, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_RECIPES)}"
-            raise ValueError(f"no data set is called {self.name!r}: {hint}")
+            raise ValueError(f"no toy is called {self.name!r}: there are {', '.join(_RECIPES)}")
 
     @property
     def dimension(self) -> int:

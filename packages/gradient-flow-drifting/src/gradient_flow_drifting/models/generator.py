@@ -36,6 +36,28 @@ class GeneratorConfig:
                 raise ValueError(f"generator {name} = {getattr(self, name)}: give at least 1")
 
 
+def latents(
+    count: int, *, dimension: int, geometry: Literal["euclidean", "sphere"], generator: torch.Generator
+) -> Float[Tensor, "count d"]:
+    """Draw what a generator starts from: standard normal in Euclidean space, uniform on the sphere.
+
+    Args:
+        count: How many.
+        dimension: Number of coordinates.
+        geometry: The space.
+        generator: Where the randomness comes from, on the CPU.
+
+    Returns:
+        The latents.
+
+    Example:
+        >>> latents(2, dimension=3, geometry="sphere", generator=torch.Generator()).norm(dim=1)
+        tensor([1., 1.])
+    """
+    normal = torch.randn(count, dimension, generator=generator)
+    return normalize(normal, dim=-1) if geometry == "sphere" else normal
+
+
 class Generator(nn.Module):
     """One evaluation of a perceptron takes a latent to a sample.
 
@@ -81,17 +103,8 @@ class Generator(nn.Module):
         return normalize(points, dim=-1) if self.geometry == "sphere" else points
 
     def latents(self, count: int, generator: torch.Generator) -> Float[Tensor, "count d"]:
-        """Draw latents on the CPU.
-
-        Args:
-            count: How many.
-            generator: Where the randomness comes from.
-
-        Returns:
-            Standard normal, or uniform on the sphere.
-        """
-        normal = torch.randn(count, self.dimension, generator=generator)
-        return normalize(normal, dim=-1) if self.geometry == "sphere" else normal
+        """Draw latents on the CPU; see `latents`."""
+        return latents(count, dimension=self.dimension, geometry=self.geometry, generator=generator)
 
     @torch.no_grad()
     def sample(self, count: int, *, seed: int = 0, chunk: int = 65_536) -> Float[Tensor, "count d"]:
