@@ -159,12 +159,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
         "demo": demo,
     }
-        "train": train,
-        "sample": sample,
-        "particles": particles,
-        "evaluate": evaluate,
-        "demo": demo,
-    }
     description = "One-step generators and particle flows by gradient-flow drifting."
     return cli.main(commands, prog="gradient-flow-drifting", description=description, argv=argv)
 

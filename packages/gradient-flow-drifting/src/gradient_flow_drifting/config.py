@@ -5,7 +5,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .data import ArrayFile, SphereMixture, Toy
+from .divergences import Divergence, mixed, resolve_divergence
 from .models import GeneratorConfig
+
+
+def divergence_of(weights: dict[str, float]) -> Divergence:
+    """The divergence of weights by name; a single name of weight one need not be one that can be mixed.
+
+    Args:
+        weights: Weight of each divergence.
+
+    Returns:
+        The divergence.
+
+    Raises:
+        ValueError: If a name is unknown or a weight is not positive.
+
+    Example:
+        >>> divergence_of({"kl_qp": 1.0}).name
+        'kl_qp'
+    """
+    if list(weights.values()) == [1.0]:
+        return resolve_divergence(next(iter(weights)))
+    return mixed(weights)
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,9 @@ class ParticleFlow:
     def __post_init__(self) -> None:
         _require_positive(self, "flow", "particles", "pool", "step_size", "bandwidth_start", "bandwidth_end")
         _require_not_negative(self, "flow", "steps")
+        divergence_of(self.divergence)
+        if self.pool < 2:
+            raise ValueError("flow.pool = 1: leaving a particle out of its own field needs at least 2")
         if self.pool > self.particles:
             raise ValueError(f"flow.pool = {self.pool} exceeds flow.particles = {self.particles}: lower it")
 
@@ -51,7 +76,7 @@ class Regression:
         learning_rate: The highest, after a short rise; then it falls as a half cosine.
     """
 
-    steps: int = 3000
+    steps: int = 1000
     batch: int = 512
     learning_rate: float = 1e-2
 
@@ -78,10 +103,10 @@ class Drifting:
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
     """
 
-    steps: int = 2000
-    batch: int = 512
-    positives: int = 1024
-    learning_rate: float = 2e-3
+    steps: int = 4000
+    batch: int = 256
+    positives: int = 512
+    learning_rate: float = 1e-2
     bandwidths: tuple[float, ...] = (0.1, 0.2, 0.4)
     divergence: dict[str, float] = field(default_factory=lambda: {"kl_qp": 1.0})
     negatives: Literal["same", "cross_fit"] = "cross_fit"
@@ -92,6 +117,7 @@ class Drifting:
     def __post_init__(self) -> None:
         _require_positive(self, "drifting", "batch", "positives", "learning_rate", "step_size")
         _require_not_negative(self, "drifting", "steps")
+        divergence_of(self.divergence)
         if not self.bandwidths or not all(math.isfinite(h) and h > 0 for h in self.bandwidths):
             raise ValueError(f"drifting.bandwidths = {self.bandwidths}: give at least one, all positive")
         if self.negatives == "same" and self.batch < 2:

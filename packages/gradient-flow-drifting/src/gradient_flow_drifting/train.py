@@ -13,9 +13,8 @@ from papertrio_shared.seed import generator as seeded
 from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
 from torch import Tensor
 
-from .config import TrainConfig
+from .config import TrainConfig, divergence_of
 from .diagnostics import DivergedError, blown_up, field_diagnostics, kernel_of, space_of
-from .divergences import Divergence, mixed, resolve_divergence
 from .drift import drift, drifting_loss
 from .models import Ema, Generator, save_generator
 from .sample import GENERATOR
@@ -95,7 +94,7 @@ class Trainer:
     def diagnostics(self) -> dict[str, float]:
         """Figures of the field at the present particles or samples."""
         stream = self.streams["diagnostics"]
-        if self.steps_done < self.config.flow.steps:
+        if self.config.flow.steps and self.steps_done <= self.config.flow.steps:
             points = self.particles[:WATCHED]
         else:
             points = self.ema.model(self.generator.latents(WATCHED, stream).to(self.fabric.device))
@@ -216,27 +215,6 @@ class Trainer:
 
     def _real(self, count: int) -> Tensor:
         return self.data.sample(count, self.streams["data"]).to(self.fabric.device)
-
-
-def divergence_of(weights: dict[str, float]) -> Divergence:
-    """The divergence of weights by name; a single name of weight one need not be one that can be mixed.
-
-    Args:
-        weights: Weight of each divergence.
-
-    Returns:
-        The divergence.
-
-    Raises:
-        ValueError: If a name is unknown or a weight is not positive.
-
-    Example:
-        >>> divergence_of({"kl_qp": 1.0}).name
-        'kl_qp'
-    """
-    if list(weights.values()) == [1.0]:
-        return resolve_divergence(next(iter(weights)))
-    return mixed(weights)
 
 
 def frame_steps(config: TrainConfig) -> set[int]:

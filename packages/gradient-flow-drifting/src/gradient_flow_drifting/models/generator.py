@@ -50,10 +50,15 @@ def latents(
     Returns:
         The latents.
 
+    Raises:
+        ValueError: If `count` is below one.
+
     Example:
         >>> latents(2, dimension=3, geometry="sphere", generator=torch.Generator()).norm(dim=1)
         tensor([1., 1.])
     """
+    if count < 1:
+        raise ValueError(f"count = {count}: ask for at least one point")
     normal = torch.randn(count, dimension, generator=generator)
     return normalize(normal, dim=-1) if geometry == "sphere" else normal
 
@@ -121,8 +126,6 @@ class Generator(nn.Module):
         Raises:
             ValueError: If `count` is below one.
         """
-        if count < 1:
-            raise ValueError(f"count = {count}: ask for at least one sample")
         latents = self.latents(count, seeded(seed, "latents")).to(self.location.device)
         points = torch.cat([self(part) for part in latents.split(chunk)])
         return (self.location + self.scale * points).cpu()
