@@ -121,7 +121,7 @@ class _SineSums(torch.autograd.Function):
             modes = np.zeros((terms, 2 * nq), dtype=complex)
             for piece in mine:
                 # One transform returns Σ g sin(kx) as its real and Σ g k cos(kx) as its imaginary part.
-                sine, cosine = g[piece.segment] / 2j, 0.5j * k * g[piece.segment]
+                sine, cosine = np.sign(k) * g[piece.segment] / 2j, 0.5j * k * g[piece.segment]
                 modes[:, nq:] = sine + cosine
                 modes[:, nq - 1 : 0 : -1] = (cosine - sine)[:, 1:]
                 cut = slice(piece.start, piece.stop)
