@@ -222,6 +222,14 @@ def test_a_second_derivative_of_the_transform_is_refused() -> None:
         slope.square().sum().backward()
 
 
+@pytest.mark.parametrize("nq", [1, 2])
+def test_a_grid_may_be_tiny(nq: int) -> None:
+    x = cluster(4, seed=1)
+    one = torch.zeros(4, dtype=torch.long), torch.ones(1, nq, dtype=torch.float64), torch.tensor(0.005).double()
+    found, expected = (debye_sum(x, *one, qstep=0.1, delta2=1.0, backend=name) for name in ("nufft", "reference"))
+    assert_close_by_name({"V": found}, {"V": expected}, rtol=1e-9)
+
+
 PEAK = """
 import resource, torch
 from cbldm.ops.debye_sum import debye_sum

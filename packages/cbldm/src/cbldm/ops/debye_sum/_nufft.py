@@ -275,7 +275,7 @@ def debye_sum_nufft(
             variance = torch.cat([_sum_of_u(u, block) for block in group]) * factor
             low, high = np.array([(float(v.min()), float(v.max())) for v in variance.detach().split(lengths)]).T
             # An interval too narrow would leave the slope in σ² to round-off.
-            high = np.maximum(high, low + 1 / float(q[-1]) ** 2)
+            high = np.maximum(high, low + 1 / max(float(q[-1]), qstep) ** 2)
             damping = torch.from_numpy(_damping_series(low, high, q.numpy(), tolerance / 10))
             middle, half = (
                 torch.from_numpy(a).repeat_interleave(torch.tensor(lengths))
@@ -293,8 +293,9 @@ def debye_sum_nufft(
         return torch.zeros(len(x), nq, dtype=torch.float64).index_add(0, cluster, terms)
 
     total = torch.zeros(len(x), nq, dtype=torch.float64) + 0 * x.sum((1, 2))[:, None]
+    graded = x.requires_grad or u.requires_grad or widths.requires_grad
     for group in _groups(_blocks(species.numpy())):
-        if group[0].pairs > PAIRS // 2:  # a huge cluster's: made anew for the gradient rather than kept
+        if graded and group[0].pairs > PAIRS // 2:  # a huge cluster's: made anew for the gradient rather than kept
             total = total + checkpoint(partial_sum, group, x, u, widths, use_reentrant=False)
         else:
             total = total + partial_sum(group, x, u, widths)
