@@ -4,8 +4,9 @@ A program holds a block of x and walks over y; distances are formed once for a p
 whose rows are stacked for the product with y. With $p_{ij}$ the softmax weights, g and c the gradients of mean and log
 normaliser and $\delta_i = g_i \cdot m_i - c_i$, the backward pass goes from
 $s_{ij} = p_{ij}(g_i \cdot y_j - \delta_i)$ to $\nabla x_i = \sum_j s_{ij}(y_j - x_i)/h^2$ and
-$\nabla y_j = \sum_i s_{ij}(x_i - y_j)/h^2 + p_{ij}\, g_i$, summed over bandwidths. All sums are in float32. In up to `DIRECT` dimensions the distance is a sum of squared differences and free
-of cancellation; beyond, the rounding is that stated in `_attention`.
+$\nabla y_j = \sum_i s_{ij}(x_i - y_j)/h^2 + p_{ij}\, g_i$, summed over bandwidths. All sums are in float32. In up to
+`DIRECT` dimensions the distance is a sum of squared differences and free of cancellation; beyond, the rounding is that
+stated in `_attention`.
 """
 # mypy: disallow_untyped_defs=False, disallow_incomplete_defs=False
 
@@ -192,7 +193,7 @@ class _WeightedMean(torch.autograd.Function):
         u = y if log_weights is None else log_weights  # a pointer is wanted where none is read
         D, B = max(16, triton.next_power_of_2(d)), triton.next_power_of_2(b)
         # small enough that operands of the widest backward pass fit into the shared memory of a program
-        blocks = {"ROWS": max(16, min(64, 4096 // (B * D))), "KEYS": max(16, min(64, 2048 // D))}
+        blocks = {"ROWS": max(16, min(64, 2048 // (B * D))), "KEYS": max(16, min(64, 2048 // D))}
         shape = {"d": d, "D": D, "B": B, **blocks, "IS_DIRECT": d <= DIRECT}
         shape |= {"HAS_WEIGHTS": log_weights is not None, "LEAVE_ONE_OUT": leave_one_out}
         if n:
@@ -246,5 +247,8 @@ def weighted_mean_triton(
     centre = y.detach().mean(dim=0)
     near_x, near_y = ((each - centre).float().contiguous() for each in (x, y))
     log_u = None if log_weights is None else log_weights.float().contiguous()
-    mean, log_sum = _WeightedMean.apply(near_x, near_y, log_u, bandwidths, leave_one_out)
+    at_once = max(1, min(8, 256 // x.shape[1]))  # by shared memory
+    groups = [bandwidths[k : k + at_once] for k in range(0, len(bandwidths), at_once)]
+    parts = [_WeightedMean.apply(near_x, near_y, log_u, group, leave_one_out) for group in groups]
+    mean, log_sum = (torch.cat(each) for each in zip(*parts, strict=True))
     return mean.to(x.dtype) + centre, log_sum.to(x.dtype)
