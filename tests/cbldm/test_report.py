@@ -116,6 +116,7 @@ def test_the_terminal_table(result: Recovery) -> None:
 
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
     assert verdict(result).startswith(f"Best of {result.searched} geometries: Ico 2 with 13 atoms")
+    assert "more than noise" not in verdict(result)
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
     assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith("None of the")
@@ -126,6 +127,7 @@ def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     result = recover(noisy, element="Pt", candidates=20, max_atoms=30)
     assert len(result.plausible) > 1
     assert f"hardly chooses among {len(result.plausible)} structures" in verdict(result)
+    assert "more than noise" in verdict(result)
 
 
 def test_a_fit_is_written(tmp_path: Path) -> None:
