@@ -91,7 +91,7 @@ def test_demo(tmp_path: Path, capsys: Capsys) -> None:
     printed = capsys.readouterr().out
     assert "Dec 4 2 0, 85 atoms" in printed
     assert "found at rank 1" in printed
-    for name in ("measured.gr", "true.xyz", "rank_01.xyz", "candidates.csv", "fit.png", "report.html"):
+    for name in ("simulated.gr", "true.xyz", "rank_01.xyz", "candidates.csv", "fit.png", "report.html"):
         assert (out / name).stat().st_size > 100
     assert str(out / "fit.png") in printed
     assert "cbldm recover measured.gr" in printed

@@ -103,7 +103,7 @@ def fit_caveats(target: Target) -> list[str]:
 def _common(target: Target) -> list[str]:
     return [
         f"Rw = sqrt(Σ(Gobs − Gcalc)² / ΣGobs²), unweighted, on {len(target.r)} points from {target.r[0]:g} to "
-        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing. Perfect clusters usually reach 0.2 to 0.4 on measured curves.",
+        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing.",
         f"The score is n ln Rw² + k ln n (Bayesian information criterion) with k free parameters and "
         f"n = {target.independent_points:.0f} independent points; lower is better. It takes the misfit for noise, so "
         "a small difference of scores decides nothing.",
