@@ -123,7 +123,7 @@ class Backbone(nn.Module):
 
     def clear_adapters(self) -> None:
         """Forget all adapters."""
-        for parallel in self._parallel():
+        for parallel in self.parallel_adapters():
             parallel.adapters = nn.ModuleList()
             parallel.active = ()
 
