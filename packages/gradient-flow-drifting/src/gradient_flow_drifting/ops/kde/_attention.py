@@ -11,6 +11,7 @@ float32) and the weights by that much relatively. Where this passes `ROUNDING_LI
 float64, at about twice the time.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -79,11 +80,10 @@ def _attention_dense(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     return torch.softmax(logits, dim=-1) @ value, torch.logsumexp(logits, dim=-1)
 
 
-def rounding_bound(x: Tensor, y: Tensor, bandwidth: float) -> float:
-    """About the largest error of a log density from rounding, for clouds centred about the mean of y."""
-    reach_x = float(x.detach().norm(dim=1).amax())
-    reach_y = float(y.detach().norm(dim=1).amax())
-    return torch.finfo(x.dtype).eps * reach_y * max(reach_x, reach_y) / bandwidth**2
+def rounding(x: Tensor, y: Tensor) -> float:
+    """Times 1/h², about the largest error of a log density from rounding; for clouds centred about the mean of y."""
+    square_x, square_y = (float(each.detach().square().sum(dim=1).amax()) for each in (x, y))
+    return torch.finfo(x.dtype).eps * math.sqrt(square_y * max(square_x, square_y))
 
 
 def weighted_mean_attention(
@@ -98,7 +98,8 @@ def weighted_mean_attention(
         return weighted_mean_reference(x, y, log_weights, bandwidths, leave_one_out)
     centre = y.detach().mean(dim=0)
     x, y = x - centre, y - centre
-    narrow = [rounding_bound(x, y, h) > ROUNDING_LIMIT for h in bandwidths]
+    unit = rounding(x, y)
+    narrow = [unit / h**2 > ROUNDING_LIMIT for h in bandwidths]
     means: dict[float, Tensor] = {}
     log_sums: dict[float, Tensor] = {}
     for wide_type, chosen in ((x.dtype, False), (torch.float64, True)):
