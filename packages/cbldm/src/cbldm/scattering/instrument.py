@@ -23,7 +23,7 @@ def r_grid(rmin: float, rmax: float, rstep: float, *, compat: Compat = "exact") 
 
     Args:
         rmin, rmax, rstep: Å.
-        compat: `"diffpy"` keeps diffpy's round-off, by which rmax itself can slip in (as in 0 to 1.1 in steps of 0.1).
+        compat: `"diffpy"` keeps diffpy's round-off, by which rmax itself can slip in (as 1.12 in steps of 0.01).
 
     Returns:
         r, Å, in float64.

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .reference import weighted_mean_reference
+
 ROUNDING_LIMIT = 1e-3
 NO_WEIGHT = -1e30  # in place of -inf, which would turn the gradient's 0 · inf into NaN
 
@@ -79,7 +81,7 @@ def _attention_dense(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
 
 def rounding_bound(x: Tensor, y: Tensor, bandwidth: float) -> float:
     """About the largest error of a log density from rounding, for clouds centred about the mean of y."""
-    reach_x = float(x.detach().norm(dim=1).amax()) if len(x) else 0.0
+    reach_x = float(x.detach().norm(dim=1).amax())
     reach_y = float(y.detach().norm(dim=1).amax())
     return torch.finfo(x.dtype).eps * reach_y * max(reach_x, reach_y) / bandwidth**2
 
@@ -92,6 +94,8 @@ def weighted_mean_attention(
     leave_one_out: bool,
 ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
     """The results of `weighted_mean_reference` by fused attention, in float64 for the bandwidths that need it."""
+    if len(x) == 0:  # the fused operator divides by the number of queries
+        return weighted_mean_reference(x, y, log_weights, bandwidths, leave_one_out)
     centre = y.detach().mean(dim=0)
     x, y = x - centre, y - centre
     narrow = [rounding_bound(x, y, h) > ROUNDING_LIMIT for h in bandwidths]
