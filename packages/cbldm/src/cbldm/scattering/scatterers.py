@@ -77,6 +77,8 @@ class Scatterers:
                 raise ValueError(
                     f"{name} has the shape {tuple(tensor.shape)}; one or one for each cluster {tuple(batch)} is wanted"
                 )
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} is not finite")
             return tensor.expand(batch).reshape(clusters)
 
         return cls(
