@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression, TrainConfig, divergence_of
+from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression, TrainConfig, Weights, divergence_of
 from gradient_flow_drifting.data import SphereMixture, Toy
 from gradient_flow_drifting.diagnostics import DivergedError, blown_up, field_diagnostics
 from gradient_flow_drifting.metrics import mode_coverage
@@ -114,13 +114,13 @@ def test_the_sphere_is_learnt_on_the_sphere() -> None:
     assert mode_coverage(samples, modes, geometry="sphere") == 1
 
 
-@pytest.mark.parametrize("divergence", [{"kl_pq": 1.0, "chi2_qp": 0.5}, {"mmd2": 1.0}, {"kl_qp": 0.5}])
-def test_every_divergence_can_be_followed(divergence: dict[str, float]) -> None:
+@pytest.mark.parametrize("divergence", [(("kl_pq", 1.0), ("chi2_qp", 0.5)), (("mmd2", 1.0),), (("kl_qp", 0.5),)])
+def test_every_divergence_can_be_followed(divergence: Weights) -> None:
     flow = replace(SHORT.flow, divergence=divergence, max_step="bandwidth")
     trainer = Trainer(replace(SHORT, flow=flow, drifting=replace(SHORT.drifting, divergence=divergence)))
     for _ in range(SHORT.total_steps):
         assert math.isfinite(trainer.step())
-    assert sum(weight for weight, _ in divergence_of(divergence).parts()) == sum(divergence.values())
+    assert sum(weight for weight, _ in divergence_of(divergence).parts()) == sum(weight for _, weight in divergence)
 
 
 def test_real_points_have_no_energy_and_full_modes() -> None:
@@ -264,6 +264,12 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json: is damaged"):
         run_config(folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_told() -> None:
+    with pytest.raises(ValueError, match=r"device = cuda: torch finds no CUDA device: use cpu, or auto"):
+        Trainer(replace(SHORT, device="cuda"))
 
 
 def test_frames_are_spread_over_the_stretches() -> None:

@@ -30,6 +30,9 @@ class Trainer:
     Args:
         config: What to train.
 
+    Raises:
+        ValueError: If the config asks for a device that is not there, or the data cannot be used.
+
     Attributes:
         steps_done: How many steps were taken.
         frame_steps: Before which steps a picture of the animation is taken.
@@ -40,7 +43,10 @@ class Trainer:
         from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
 
         self.config, self.data = config, config.data
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        cuda = torch.cuda.is_available()
+        if config.device == "cuda" and not cuda:
+            raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
+        device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
         self.fabric = Fabric(accelerator=device, devices=1, precision=config.precision)
         seed_everything(config.seed)
         self.streams = {name: seeded(config.seed, name) for name in ("data", "latents", "order", "diagnostics")}
