@@ -21,9 +21,9 @@ from gradient_flow_drifting.train import resume, run_config, train
 SETS = [name for name in PRESETS if name != "array"]
 
 
-def measure(name: str, seed: int, folder: Path, draws: int, threads: int) -> Path:
+def measure(name: str, seed: int, folder: Path, draws: int) -> Path:
     """Train one preset with one seed and write `evaluation.json` beside it."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     file = folder / "evaluation.json"
     if not file.exists():
         if (folder / "config.json").exists():
@@ -56,15 +56,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", default=SETS, help="presets; all of them where none is named")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each on one thread")
     parser.add_argument("--draws", type=int, default=25, help="pairs of draws behind W₂ and its floor")
     parser.add_argument("--out", type=Path, default=Path("results/gradient-flow-drifting"))
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         waiting = {
             name: [
-                pool.submit(measure, name, seed, options.out / name / str(seed), options.draws, options.threads)
+                pool.submit(measure, name, seed, options.out / name / str(seed), options.draws)
                 for seed in range(options.seeds)
             ]
             for name in options.sets

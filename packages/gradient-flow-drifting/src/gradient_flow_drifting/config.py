@@ -105,7 +105,7 @@ class Drifting:
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
     """
 
-    steps: int = 4000
+    steps: int = 3000
     batch: int = 256
     positives: int = 512
     learning_rate: float = 1e-2
@@ -142,6 +142,8 @@ class TrainConfig:
         limit: A diagnostic above it, or not finite, ends the run.
         draws: Pairs of draws behind W₂ and its floor.
         device: `"auto"` takes a CUDA device where there is one.
+        threads: Of the CPU. A network of this size gains next to nothing from more than one, loses much where other
+            programs run, and its bits depend on their number.
         precision: As Lightning Fabric spells it; the field itself is always computed in float32.
     """
 
@@ -156,12 +158,13 @@ class TrainConfig:
     log_every: int = 50
     frames: int = 40
     limit: float = 1e4
-    draws: int = 10
+    draws: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "", "checkpoint_every", "log_every", "frames", "limit", "draws")
+        _require_positive(self, "", "checkpoint_every", "log_every", "frames", "limit", "draws", "threads")
         if self.total_steps < 1:
             raise ValueError("the run has no step: give flow, regression or drifting at least one")
         if self.regression.steps and not self.flow.steps:

@@ -19,6 +19,7 @@ from .metrics import Evaluation, evaluate
 from .models import Generator
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import load, write_samples
+from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
 SAMPLES, SHOWN = 10_000, 4_000
@@ -38,10 +39,11 @@ def write_results(folder: Path) -> Evaluation:
         ValueError: If something in it is damaged.
     """
     config, generator = run_config(folder), load(folder)
-    write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
-    evaluation = evaluate_run(generator, config, draws=config.draws)
-    write_evaluation(evaluation, folder / "evaluation.json")
-    pictures = write_pictures(folder, config, generator)
+    with limited_threads(config.threads):
+        write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
+        evaluation = evaluate_run(generator, config, draws=config.draws)
+        write_evaluation(evaluation, folder / "evaluation.json")
+        pictures = write_pictures(folder, config, generator)
     write_report(folder, evaluation, pictures)
     return evaluation
 

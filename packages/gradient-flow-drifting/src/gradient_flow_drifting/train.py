@@ -18,6 +18,7 @@ from .diagnostics import DivergedError, blown_up, field_diagnostics, kernel_of, 
 from .drift import drift, drifting_loss
 from .models import Ema, Generator, save_generator
 from .sample import GENERATOR
+from .threads import limited_threads
 
 CHECKPOINT = "checkpoint.pt"
 SHOWN = 1000  # points of the animation
@@ -268,7 +269,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
     """
     config.data.sample(1, seeded(0, "probe"))  # a file that cannot be used is told before the folder is made
     trainer = Trainer(config)
-    with Run.create(folder, config) as run:
+    with limited_threads(config.threads), Run.create(folder, config) as run:
         _go_on(trainer, run)
     return folder
 
@@ -297,7 +298,7 @@ def resume(folder: Path) -> Path:
     trainer = Trainer(run_config(folder))
     if (folder / CHECKPOINT).exists():
         trainer.load_state_dict(load_state(folder / CHECKPOINT))
-    with Run.resume(folder, step=trainer.steps_done) as run:
+    with limited_threads(trainer.config.threads), Run.resume(folder, step=trainer.steps_done) as run:
         _go_on(trainer, run)
     return folder
 
