@@ -269,9 +269,8 @@ def _check_clouds(
         raise ValueError(
             f"kernel: {type(kernel).__name__} lives on {kernel.space.__name__}, manifold is {type(manifold).__name__}"
         )
-    check_cloud("x", x)  # before its dimension is asked for
     for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
-        check_cloud(name, cloud, dimension=x.shape[1])
+        check_cloud(name, cloud, dimension=None if name == "x" else x.shape[1])
         if not manifold.check_point_on_manifold(cloud):
             raise ValueError(f"{name}: points off the {type(manifold).__name__.lower()}; project them with projx first")
     if self_terms != "leave_one_out":

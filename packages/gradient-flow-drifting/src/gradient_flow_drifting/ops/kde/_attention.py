@@ -11,11 +11,14 @@ float32) and the weights by that much relatively. Where this passes `ROUNDING_LI
 float64, at about twice the time.
 """
 
+import math
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from .reference import weighted_mean_reference
 
 ROUNDING_LIMIT = 1e-3
 NO_WEIGHT = -1e30  # in place of -inf, which would turn the gradient's 0 · inf into NaN
@@ -77,11 +80,10 @@ def _attention_dense(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     return torch.softmax(logits, dim=-1) @ value, torch.logsumexp(logits, dim=-1)
 
 
-def rounding_bound(x: Tensor, y: Tensor, bandwidth: float) -> float:
-    """About the largest error of a log density from rounding, for clouds centred about the mean of y."""
-    reach_x = float(x.detach().norm(dim=1).amax()) if len(x) else 0.0
-    reach_y = float(y.detach().norm(dim=1).amax())
-    return torch.finfo(x.dtype).eps * reach_y * max(reach_x, reach_y) / bandwidth**2
+def rounding(x: Tensor, y: Tensor) -> float:
+    """Times 1/h², about the largest error of a log density from rounding; for clouds centred about the mean of y."""
+    square_x, square_y = (float(each.detach().square().sum(dim=1).amax()) for each in (x, y))
+    return torch.finfo(x.dtype).eps * math.sqrt(square_y * max(square_x, square_y))
 
 
 def weighted_mean_attention(
@@ -92,9 +94,12 @@ def weighted_mean_attention(
     leave_one_out: bool,
 ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
     """The results of `weighted_mean_reference` by fused attention, in float64 for the bandwidths that need it."""
+    if len(x) == 0:  # the fused operator divides by the number of queries
+        return weighted_mean_reference(x, y, log_weights, bandwidths, leave_one_out)
     centre = y.detach().mean(dim=0)
     x, y = x - centre, y - centre
-    narrow = [rounding_bound(x, y, h) > ROUNDING_LIMIT for h in bandwidths]
+    unit = rounding(x, y)
+    narrow = [unit / h**2 > ROUNDING_LIMIT for h in bandwidths]
     means: dict[float, Tensor] = {}
     log_sums: dict[float, Tensor] = {}
     for wide_type, chosen in ((x.dtype, False), (torch.float64, True)):
