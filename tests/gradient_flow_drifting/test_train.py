@@ -185,9 +185,9 @@ def begun(folder: Path, config: TrainConfig) -> Path:
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    config = replace(SHORT, drifting=replace(SHORT.drifting, steps=400))
+    config = replace(SHORT, drifting=replace(SHORT.drifting, steps=150))
     folder = begun(tmp_path / "killed", config)
-    assert kill_when(folder, rows=30, delay=0.01)
+    assert kill_when(folder, rows=20, delay=0.01)
     done = load_state(folder / CHECKPOINT)["steps_done"]
     logged = max(row["step"] for row in read_metrics(folder))
     assert 0 < done < config.total_steps

@@ -123,10 +123,12 @@ def picture_of_diagnostics(rows: Sequence[dict[str, Any]], stretches: Sequence[t
     energy, ratio, loss, *rest = np.asarray(grid).ravel()[:count]
     energy.plot(steps, of("energy"), color=MODEL)
     energy.axhline(0, color="black", lw=0.6)
+    energy.set_yscale("symlog", linthresh=0.1)
     energy.set_title("energy: estimate of KL(q‖p)")
     ratio.fill_between(steps, of("log_ratio_05"), of("log_ratio_95"), color=MODEL, alpha=0.2, lw=0, label="5 to 95 %")
     ratio.plot(steps, of("log_ratio_50"), color=MODEL, label="median")
     ratio.axhline(0, color="black", lw=0.6)
+    ratio.set_yscale("symlog", linthresh=1.0)
     ratio.set_title("log p/q at the model's points")
     ratio.legend(frameon=False)
     loss.semilogy(steps, of("loss"), color=ACCENT, label="loss")

@@ -1,12 +1,13 @@
-"""Named runs. The finest bandwidth of a set follows the width of its modes, the coarsest reaches from one to the next."""
+"""Named runs: the finest bandwidth follows the width of a set's modes, the coarsest reaches from one to the next."""
 
 from .config import Drifting, ParticleFlow, Regression, TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 
+_FINE = (0.05, 0.15, 0.4)
 _GENTLE = Drifting(learning_rate=5e-3)
 
 PRESETS: dict[str, TrainConfig] = {
-    "8gaussians": TrainConfig(data=Toy("8gaussians")),
+    "8gaussians": TrainConfig(data=Toy("8gaussians"), drifting=Drifting(bandwidths=_FINE)),
     "25grid": TrainConfig(
         data=Toy("25grid"),
         flow=ParticleFlow(bandwidth_end=0.02),
@@ -23,14 +24,14 @@ PRESETS: dict[str, TrainConfig] = {
 DEMO = TrainConfig(
     flow=ParticleFlow(particles=4096, steps=120),
     regression=Regression(steps=800),
-    drifting=Drifting(steps=1500),
+    drifting=Drifting(steps=1500, bandwidths=_FINE),
     frames=30,
     draws=4,
 )
 SMOKE = TrainConfig(
     flow=ParticleFlow(particles=2048, steps=60),
     regression=Regression(steps=200),
-    drifting=Drifting(steps=150),
+    drifting=Drifting(steps=150, bandwidths=_FINE),
     frames=12,
     draws=1,
 )
