@@ -1,0 +1,52 @@
+"""The config of a run: data, tasks, network, method, schedule."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
+from qkd_cil.data.scenario import Scenario, ScenarioConfig
+from qkd_cil.learners.fitting import Schedule
+from qkd_cil.learners.learner import Learner
+from qkd_cil.learners.simple_cil import SimpleCILConfig
+from qkd_cil.models.backbone import BackboneConfig
+
+DataChoice = (
+    Annotated[DigitsConfig, tyro.conf.subcommand("digits")]
+    | Annotated[ArraysConfig, tyro.conf.subcommand("arrays")]
+    | Annotated[Cifar100Config, tyro.conf.subcommand("cifar100")]
+    | Annotated[FolderConfig, tyro.conf.subcommand("folder")]
+)
+LearnerChoice = Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil")]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: a learner goes through the tasks of a data set.
+
+    Args:
+        data: The images.
+        tasks: How their classes become tasks.
+        backbone: The network.
+        learner: The method.
+        schedule: How a task is trained.
+        seed: Of everything random but the order of the classes.
+        device: Where it runs; `auto`: on a GPU where there is one.
+    """
+
+    data: DataChoice = field(default_factory=DigitsConfig)
+    tasks: ScenarioConfig = field(default_factory=ScenarioConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    learner: LearnerChoice = field(default_factory=SimpleCILConfig)
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 1993
+    device: str = "auto"
+
+    def scenario(self) -> Scenario:
+        """The tasks, their images read."""
+        return Scenario(self.data.load(), self.tasks)
+
+    def build_learner(self) -> Learner:
+        """The learner, before its first task."""
+        return self.learner.build(self.backbone, self.schedule, seed=self.seed, device=self.device)

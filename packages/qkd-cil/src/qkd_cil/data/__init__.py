@@ -1,0 +1,1 @@
+"""Images, and how they come as a sequence of tasks."""

@@ -1,0 +1,1 @@
+"""The networks: frozen backbone with adapters, classifiers, gates."""
