@@ -1,0 +1,1 @@
+"""Computations with more than one back end, each in a folder of its own."""

@@ -1,0 +1,97 @@
+r"""The Debye sum of clusters of atoms, on a uniform grid of momentum transfers.
+
+Atoms at fixed places scatter into every direction; averaged over all orientations of the cluster the
+interference of two of them depends on their distance d alone, $\langle e^{i Q \cdot d} \rangle = \sin(Qd)/(Qd)$
+(Debye 1915). Thermal motion along the line between them, of variance $\sigma^2$, damps it by $e^{-\sigma^2 Q^2/2}$.
+Multiplied by Q, and with the scattering amplitudes $f_i(Q)$, that is
+
+$$ V(Q) = \sum_{i<j} 2 f_i(Q) f_j(Q) \, e^{-\sigma_{ij}^2 Q^2 / 2} \, \frac{\sin(Q d_{ij})}{d_{ij}} \tag{1} $$
+
+and F(Q) = V(Q) / (N ⟨f⟩²) is the reduced structure function Q(S(Q) − 1) (Farrow and Billinge 2009, Eq. 7). The
+variance is that of two independent atoms, sharpened where near neighbours move together and broadened by the
+instrument (Jeong et al. 2003; Farrow et al. 2007):
+
+$$ \sigma_{ij}^2 = (U_i + U_j)
+   \max\left(0,\; 1 - \frac{\delta_1}{d} - \frac{\delta_2}{d^2} + (q_\mathrm{broad} d)^2 \right) \tag{2} $$
+
+Directly, (1) costs pairs × Q points. On the grid $Q_k = k q_\mathrm{step}$ it is for one pair of elements and one
+variance the imaginary part of a type-1 non-uniform Fourier transform of the distances with weights 1/d, and its
+derivative by a distance a type-2 transform: pairs + grid. Several variances are brought to that form by the
+Chebyshev series of the damping between the least and the greatest of them, $\sigma^2 = m + h\tau$, |τ| ≤ 1:
+
+$$ e^{-\sigma^2 z} = e^{-m z} \sum_{n \ge 0} (2 - \delta_{n0}) (-1)^n I_n(h z) \, T_n(\tau), \qquad z = Q^2/2 \tag{3} $$
+
+(Abramowitz and Stegun 9.6.34), whose terms fall faster than exponentially beyond n ≈ h z: a handful of
+transforms over the same distances, the weights of term n being $T_n(\tau)/d$.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from papertrio_shared.backend import resolve_backend
+from torch import Tensor
+
+from .reference import debye_sum_reference
+
+DebyeBackend = Literal["auto", "reference", "nufft"]
+
+
+def debye_sum(
+    positions: Float[Tensor, "*batch atoms 3"],
+    species: Int[Tensor, "*batch atoms"],
+    amplitudes: Float[Tensor, "species nq"],
+    u: Float[Tensor, "*batch"] | Float[Tensor, "*batch atoms"],
+    *,
+    qstep: float,
+    delta1: float | Float[Tensor, "*batch"] = 0.0,
+    delta2: float | Float[Tensor, "*batch"] = 0.0,
+    qbroad: float | Float[Tensor, "*batch"] = 0.0,
+    dmin: float = 0.0,
+    dmax: float = float("inf"),
+    dtype: torch.dtype | None = None,
+    backend: DebyeBackend = "auto",
+) -> Float[Tensor, "*batch nq"]:
+    r"""Sum over all pairs of atoms of each cluster, Eqs. (1) and (2) above.
+
+    No two atoms of a cluster may stand at one place: that is the caller's to see to.
+
+    Args:
+        positions: Cartesian coordinates, Å.
+        species: Row of `amplitudes` of each atom; −1 where a cluster has no atom (padding).
+        amplitudes: Scattering amplitude of each species at $Q_k = k q_\mathrm{step}$.
+        u: Mean square displacement of each cluster's atoms, or of each atom, Å². One for a cluster is faster: with
+            the other widths zero it needs a single transform.
+        qstep: Step of the grid, Å⁻¹.
+        delta1, delta2, qbroad: Widths of Eq. (2), Å, Å², Å⁻¹.
+        dmin, dmax: Pairs nearer or further apart than this are left out, Å.
+        dtype: Of the result and of the arithmetic, by default that of the positions. Distances and the phase Q·d are
+            always computed and reduced in float64: in float32 they would leave three digits.
+        backend: `"reference"` is the plain sum, on any device, twice differentiable; `"nufft"` FINUFFT on a CPU,
+            differentiable once, to a relative 1e-11 (1e-8 for float32), on as many threads as torch has.
+            `"auto"` takes the second on a CPU.
+
+    Returns:
+        V(Q), in the square of the amplitudes' unit times Å⁻¹.
+    """
+    batch = positions.shape[:-2]
+    clusters = batch.numel()
+    widths = [torch.as_tensor(w, dtype=torch.float64, device=positions.device) for w in (delta1, delta2, qbroad)]
+    arguments = (
+        positions.reshape(clusters, *positions.shape[-2:]),
+        species.reshape(clusters, -1),
+        amplitudes,
+        u.reshape(clusters, *u.shape[len(batch) :]),
+        torch.stack([w.expand(batch).reshape(clusters) for w in widths]),
+        qstep,
+        (dmin, dmax),
+        dtype or positions.dtype,
+    )
+    match resolve_backend(backend, positions, gpu="reference", cpu="nufft"):
+        case "nufft":
+            from ._nufft import debye_sum_nufft
+
+            total = debye_sum_nufft(*arguments)
+        case _:
+            total = debye_sum_reference(*arguments)
+    return total.reshape(*batch, -1)

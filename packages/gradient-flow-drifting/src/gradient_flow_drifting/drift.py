@@ -1,0 +1,282 @@
+r"""Velocity of particles down a divergence between kernel density estimates, and the loss that follows it.
+
+With estimates $p_h$ of the data (*positives*) and $q_h$ of the model (*negatives*) and $r = p_h/q_h$, particles move by
+$v = w(r)\, (\nabla\log p_h - \nabla\log q_h)$, w from the divergence (`divergences`). In units of the mean shift that
+is $w\, (m_p - m_q)$, without the factor $1/h^2$. Two fields belong to it: `"density"`, v at the particle, is the
+velocity of the smoothed densities; `"exact"`, the mean $E_{\varepsilon \sim N(0, I)}\, v(x + h \varepsilon)$, is the
+gradient of $D(p_h, q_h)$ with respect to the particles, times minus their number. Of several bandwidths the mean is
+taken.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .divergences import Divergence, FDivergence, resolve_divergence
+from .kernels import Gaussian, Kernel
+from .manifolds import Manifold
+from .ops.kde import KdeBackend, KdeScore, SelfTerms
+from .ops.kde._checks import check_cloud, check_weights
+
+Field = Literal["density", "exact"]
+VelocityUnit = Literal["mean_shift", "score"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The velocity of each particle and what it came from; leading axes of bandwidths where several were given.
+
+    Attributes:
+        velocity: Mean over bandwidths after the limits, in units of the points (mean shift) or their inverse (score).
+        speed: Its length before `max_step`.
+        log_ratio: log p_h − log q_h at the particles.
+        log_density_positives: log p_h.
+        log_density_negatives: log q_h.
+    """
+
+    velocity: Float[Tensor, "n d"]
+    speed: Float[Tensor, " n"]
+    log_ratio: Float[Tensor, "*bandwidths n"]
+    log_density_positives: Float[Tensor, "*bandwidths n"]
+    log_density_negatives: Float[Tensor, "*bandwidths n"]
+    _count_positives: Callable[[], Tensor] = field(repr=False, compare=False)
+
+    @cached_property
+    def effective_sample_size(self) -> Float[Tensor, "*bandwidths n"]:
+        r"""How many positives each particle sees, $(\sum_j k_j)^2 / \sum_j k_j^2$; worked out when first asked for."""
+        return self._count_positives()
+
+
+def drift(
+    x: Float[Tensor, "n d"],
+    *,
+    positives: Float[Tensor, "p d"],
+    negatives: Float[Tensor, "q d"],
+    kernel: Kernel,
+    divergence: str | Divergence = "kl_qp",
+    manifold: Manifold | None = None,
+    positive_weights: Float[Tensor, " p"] | None = None,
+    negative_weights: Float[Tensor, " q"] | None = None,
+    self_terms: SelfTerms = "keep",
+    field: Field = "density",
+    draws: int = 4,
+    generator: torch.Generator | None = None,
+    log_weight_limit: float | None = 3.0,
+    max_step: float | Literal["bandwidth"] | None = "bandwidth",
+    velocity_unit: VelocityUnit = "mean_shift",
+    backend: KdeBackend = "auto",
+) -> Drift:
+    r"""Velocity of the particles x in the Wasserstein gradient flow of a divergence.
+
+    Args:
+        x: Particles.
+        positives: Sample of the data p.
+        negatives: Sample of the model q: x itself, or an independent batch (cross-fitting).
+        kernel: Kernel of both estimates; the same for both, which identifiability needs.
+        divergence: Name or object, see `divergences`.
+        manifold: Space of the points; the kernel's own where None.
+        positive_weights: Weight ≥ 0 of each positive; equal ones where None.
+        negative_weights: Weight ≥ 0 of each negative; equal ones where None.
+        self_terms: `"leave_one_out"` leaves the term of x itself out of q_h, for which the first rows of `negatives`
+            must be x; `"keep"` keeps it.
+        field: `"density"`, or `"exact"` (Gaussian kernel) by Monte-Carlo.
+        draws: Quasi-random draws for each particle of the exact field; powers of two are stratified best.
+        generator: Source of the scrambling of the draws; torch's global one where None.
+        log_weight_limit: Each divergence's log w is clamped to ± this; None leaves it.
+        max_step: Limit of the velocity's length, in its own units; `"bandwidth"` is the largest bandwidth (over its
+            square, where the unit is the score); None leaves it.
+        velocity_unit: `"mean_shift"` leaves the factor 1/h² out; `"score"` has it.
+        backend: Of `kde_score`.
+
+    Returns:
+        Velocity, log ratio and diagnostics.
+
+    Raises:
+        ValueError: If a cloud is empty, not finite, of another dimension or off the manifold, weights do not match,
+            the divergence is unknown, the kernel does not live on the manifold, the exact field does not exist, or
+            `"leave_one_out"` has fewer than two negatives or others than x.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.zeros(1, 2), torch.tensor([[0.1, 0.0], [0.3, 0.0]])
+        >>> result = drift(x, positives=y, negatives=x, kernel=Gaussian(0.5))
+        >>> [round(value, 3) for value in result.velocity[0].tolist()]  # the weighted mean of y, less that of x
+        [0.192, 0.0]
+    """
+    divergence = resolve_divergence(divergence)
+    manifold = kernel.space() if manifold is None else manifold
+    _check_limits(log_weight_limit, max_step, velocity_unit)
+    _check_clouds(x, positives, negatives, manifold, kernel, self_terms)
+    check_weights("positive_weights", positive_weights, "positives", len(positives))
+    least = 2 if self_terms == "leave_one_out" else 1
+    check_weights("negative_weights", negative_weights, "negatives", len(negatives), least=least)
+
+    def estimates(kernel: Kernel, at: Tensor) -> tuple[KdeScore, KdeScore]:
+        p = kernel.score(at, positives, weights=positive_weights, backend=backend)
+        q = kernel.score(at, negatives, weights=negative_weights, self_terms=self_terms, backend=backend)
+        return p, q
+
+    p, q = estimates(kernel, x)
+    unit = x.new_tensor([h**2 if velocity_unit == "mean_shift" else 1.0 for h in kernel.lengths])[:, None, None]
+    if field == "density":
+        velocity = _velocity(divergence, p, q, log_weight_limit) * unit
+    elif field == "exact":
+        velocity = unit * _exact_velocity(divergence, x, kernel, estimates, log_weight_limit, draws, generator)
+    else:
+        raise ValueError(f'field: "density" or "exact" is needed, found "{field}"')
+    velocity = velocity.mean(dim=0)
+
+    speed = velocity.norm(dim=-1)
+    if max_step == "bandwidth":
+        longest = max(kernel.lengths)
+        max_step = longest if velocity_unit == "mean_shift" else 1 / longest
+    if max_step is not None:
+        velocity = velocity * (max_step / speed.clamp_min(max_step))[:, None]
+    return Drift(
+        velocity=velocity,
+        speed=speed,
+        log_ratio=p.log_density - q.log_density,
+        log_density_positives=p.log_density,
+        log_density_negatives=q.log_density,
+        _count_positives=lambda: kernel.effective_sample_size(x, positives, weights=positive_weights, backend=backend),
+    )
+
+
+def drifting_loss(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "p d"],
+    *,
+    kernel: Kernel,
+    manifold: Manifold | None = None,
+    negatives: Float[Tensor, "q d"] | None = None,
+    step_size: float = 1.0,
+    **options: object,
+) -> Float[Tensor, ""]:
+    r"""Mean squared distance of the model's samples x from where one step of the flow takes them.
+
+    $\frac1n \sum_i \mathrm{dist}\bigl(x_i, \mathrm{sg}[\exp_{x_i}(\eta v_i)]\bigr)^2$ with no gradient through the
+    target (Deng et al. 2026): its value is $\eta^2$ times the mean squared speed, its gradient $-2\eta v_i / n$.
+
+    Args:
+        x: Samples of the model, with their gradient.
+        y: Samples of the data.
+        kernel: Kernel of both estimates.
+        manifold: Space of the points; the kernel's own where None.
+        negatives: Sample of the model; x itself where None.
+        step_size: η.
+        options: Further arguments of `drift`.
+
+    Returns:
+        The loss, in squared units of the points.
+
+    Raises:
+        ValueError: As `drift` does.
+
+    Example:
+        >>> import torch
+        >>> x = torch.zeros(1, 2, requires_grad=True)
+        >>> drifting_loss(x, torch.tensor([[0.1, 0.0]]), kernel=Gaussian(0.5)).backward()
+        >>> [round(value, 3) for value in x.grad[0].tolist()]  # towards the datum, times -2
+        [-0.2, 0.0]
+    """
+    manifold = kernel.space() if manifold is None else manifold
+    with torch.no_grad():
+        own = x if negatives is None else negatives
+        step = drift(x, positives=y, negatives=own, kernel=kernel, manifold=manifold, **options)  # type: ignore[arg-type]
+        target = manifold.expmap(x, step_size * step.velocity)
+    return manifold.dist(x, target).square().mean()
+
+
+def _velocity(divergence: Divergence, p: KdeScore, q: KdeScore, log_weight_limit: float | None) -> Tensor:
+    """The density field with a leading axis of bandwidths, in units of the score."""
+    terms = (weight * part.velocity(p, q, log_weight_limit) for weight, part in divergence.parts())
+    total = sum(terms, torch.zeros_like(p.score))
+    return total if total.ndim == 3 else total[None]
+
+
+def _exact_velocity(
+    divergence: Divergence,
+    x: Tensor,
+    kernel: Kernel,
+    estimates: Callable[[Kernel, Tensor], tuple[KdeScore, KdeScore]],
+    log_weight_limit: float | None,
+    draws: int,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """The exact field by quasi-random draws, for each bandwidth at points spread by itself."""
+    if not isinstance(kernel, Gaussian):
+        raise ValueError(f'field: "exact" is for the Gaussian kernel; {type(kernel).__name__} has only "density"')
+    without = [part.name for _, part in divergence.parts() if not isinstance(part, FDivergence)]
+    if without:
+        raise ValueError(f'field: {without[0]} acts on the points themselves, where "density" is exact')
+    if draws < 1:
+        raise ValueError(f"draws: at least one is needed, found {draws}")
+    noise = gaussian_draws(len(x), draws, x.shape[1], generator=generator).to(x)
+    fields = []
+    for single, h in zip(kernel.singles(), kernel.lengths, strict=True):
+        at_draws = [_velocity(divergence, *estimates(single, x + h * each), log_weight_limit) for each in noise]
+        fields.append(torch.cat(at_draws).mean(dim=0))
+    return torch.stack(fields)
+
+
+def gaussian_draws(
+    points: int, draws: int, dimension: int, *, generator: torch.Generator | None = None
+) -> Float[Tensor, "draws points dimension"]:
+    """Standard normal numbers, quasi-random for each point: a scrambled Sobol sequence through the normal quantile.
+
+    A block of 2^k numbers of the sequence is stratified by itself, and each point gets one block.
+
+    Args:
+        points: Number of points.
+        draws: Numbers for each.
+        dimension: Coordinates of each.
+        generator: Source of the scrambling; torch's global one where None.
+
+    Returns:
+        Draws in float64.
+
+    Example:
+        >>> import torch
+        >>> gaussian_draws(100, 8, 2, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([8, 100, 2])
+    """
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device if generator else None))
+    sobol = torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed)
+    uniform = sobol.draw(points * draws, dtype=torch.float64).reshape(points, draws, dimension)
+    half_step = 2.0**-31  # keeps 0, which the sequence may contain, from minus infinity
+    return math.sqrt(2) * torch.erfinv(2 * uniform.clamp(half_step, 1 - half_step) - 1).transpose(0, 1)
+
+
+def _check_limits(log_weight_limit: float | None, max_step: float | str | None, velocity_unit: str) -> None:
+    if velocity_unit not in ("mean_shift", "score"):
+        raise ValueError(f'velocity_unit: "mean_shift" or "score" is needed, found "{velocity_unit}"')
+    if log_weight_limit is not None and not log_weight_limit >= 0:
+        raise ValueError(f"log_weight_limit: a number ≥ 0 or None is needed, found {log_weight_limit}")
+    if max_step is not None and max_step != "bandwidth" and not (isinstance(max_step, float | int) and max_step > 0):
+        raise ValueError(f'max_step: a number > 0, "bandwidth" or None is needed, found {max_step!r}')
+
+
+def _check_clouds(
+    x: Tensor, positives: Tensor, negatives: Tensor, manifold: Manifold, kernel: Kernel, self_terms: str
+) -> None:
+    if not isinstance(manifold, kernel.space):
+        raise ValueError(
+            f"kernel: {type(kernel).__name__} lives on {kernel.space.__name__}, manifold is {type(manifold).__name__}"
+        )
+    check_cloud("x", x)  # before its dimension is asked for
+    for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
+        check_cloud(name, cloud, dimension=x.shape[1])
+        if not manifold.check_point_on_manifold(cloud):
+            raise ValueError(f"{name}: points off the {type(manifold).__name__.lower()}; project them with projx first")
+    if self_terms != "leave_one_out":
+        return
+    if len(negatives) < 2:
+        raise ValueError(f"negatives: leaving one out needs at least two, found {len(negatives)}")
+    if len(negatives) < len(x) or not torch.equal(negatives[: len(x)], x):
+        raise ValueError('negatives: self_terms="leave_one_out" needs x as the first rows of negatives, found others')

@@ -1,0 +1,7 @@
+"""Spaces in which particles move, with geoopt's names and order of arguments."""
+
+from .euclidean import Euclidean
+from .manifold import Manifold
+from .sphere import Sphere
+
+__all__ = ["Euclidean", "Manifold", "Sphere"]

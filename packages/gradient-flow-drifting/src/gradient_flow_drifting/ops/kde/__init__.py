@@ -1,0 +1,131 @@
+r"""Score and log density of a Gaussian kernel density estimate.
+
+Of a sample $y_1 \dots y_m$ with weights $u_j$ the estimate at $x$ is
+
+$$p_h(x) = \frac{1}{\sum_j u_j} \sum_j u_j\, (2\pi h^2)^{-d/2} e^{-\|x - y_j\|^2 / 2h^2},$$
+
+and, differentiated,
+
+$$\nabla \log p_h(x) = \frac{m(x) - x}{h^2}, \qquad
+m(x) = \sum_j \operatorname{softmax}_j\Bigl(\log u_j - \frac{\|x - y_j\|^2}{2h^2}\Bigr)\, y_j,$$
+
+the mean shift of Fukunaga and Hostetler (1975). The softmax is attention with queries $x/h$, keys $y/h$, a bias
+$-\|y\|^2/2h^2$ and values y; its log normaliser is the log density but for constants. Where x is a part of the sample
+(row i of x is row i of y), the term j = i may be left out, of the sum and of its normaliser.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from papertrio_shared.backend import resolve_backend
+from torch import Tensor
+
+from ._attention import is_supported, weighted_mean_attention
+from ._checks import check_cloud, check_weights, positive_numbers
+from .reference import weighted_mean_reference
+
+KdeBackend = Literal["auto", "reference", "attention"]
+SelfTerms = Literal["keep", "leave_one_out"]
+
+
+class KdeScore(NamedTuple):
+    """Score and log density of an estimate at each point, for each bandwidth where several were given."""
+
+    score: Float[Tensor, "*bandwidths n d"]
+    log_density: Float[Tensor, "*bandwidths n"]
+
+
+def kde_score(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    *,
+    bandwidth: float | Sequence[float],
+    weights: Float[Tensor, " m"] | None = None,
+    self_terms: SelfTerms = "keep",
+    backend: KdeBackend = "auto",
+) -> KdeScore:
+    r"""Score $\nabla \log p_h$ and log density $\log p_h$ of the Gaussian kernel density estimate of y at x.
+
+    The log density is that of a probability density: $-\log\sum_j u_j - \frac d2 \log 2\pi h^2$ is in it.
+
+    Args:
+        x: Where the estimate is wanted.
+        y: Sample.
+        bandwidth: h, in the units of the points; of a sequence all are done in one pass.
+        weights: Weight u ≥ 0 of each point of y; equal ones where None.
+        self_terms: `"leave_one_out"` if row i of x is row i of y and its own term is to be left out.
+        backend: `"attention"` is the fused operator of a CPU; `"auto"` goes by the device.
+
+    Returns:
+        Score (inverse units of the points) and log density, with a leading axis of bandwidths if a sequence was given.
+
+    Raises:
+        ValueError: If a cloud is not finite or of another dimension, y is empty, a bandwidth is not positive, the
+            weights do not match, `"leave_one_out"` has fewer than two points or fewer than x has, or the backend is
+            unknown or cannot serve these tensors.
+
+    Example:
+        >>> import torch
+        >>> score, log_density = kde_score(torch.zeros(1, 2), torch.tensor([[0.3, 0.0]]), bandwidth=0.5)
+        >>> [round(value, 4) for value in score[0].tolist()]  # (0.3 - 0) / 0.25
+        [1.2, 0.0]
+        >>> kde_score(torch.zeros(4, 2), torch.ones(5, 2), bandwidth=[0.1, 0.2, 0.4]).score.shape
+        torch.Size([3, 4, 2])
+    """
+    check_cloud("x", x, may_be_empty=True)
+    check_cloud("y", y, dimension=x.shape[1])
+    bandwidths = positive_numbers("bandwidth", bandwidth)
+    leave_one_out = _leaves_out(self_terms, len(x), len(y))
+    check_weights("weights", weights, "y", len(y), least=2 if leave_one_out else 1)
+    log_weights = None if weights is None else _log_or_nothing(weights.to(x))
+
+    match resolve_backend(backend, x, y, gpu="reference", cpu="attention" if is_supported(x) else "reference"):
+        case "attention":
+            if not is_supported(x):
+                raise ValueError(
+                    f'backend: "attention" is for float32 and float64 on a CPU with torch\'s fused operator, '
+                    f"found {x.dtype} on {x.device.type} with torch {torch.__version__}"
+                )
+            mean, log_sum = weighted_mean_attention(x, y, log_weights, bandwidths, leave_one_out)
+        case "reference":
+            mean, log_sum = weighted_mean_reference(x, y, log_weights, bandwidths, leave_one_out)
+        case _:
+            raise ValueError(f'backend: "auto", "reference" or "attention" is needed, found "{backend}"')
+
+    h2 = x.new_tensor([h**2 for h in bandwidths])
+    log_volume = 0.5 * x.shape[1] * torch.log(2 * math.pi * h2)
+    score = (mean - x) / h2[:, None, None]
+    log_density = log_sum - _log_total(weights, x, y, leave_one_out) - log_volume[:, None]
+    if isinstance(bandwidth, Sequence) or getattr(bandwidth, "ndim", 0) > 0:
+        return KdeScore(score, log_density)
+    return KdeScore(score[0], log_density[0])
+
+
+def _leaves_out(self_terms: str, n: int, m: int) -> bool:
+    if self_terms == "keep":
+        return False
+    if self_terms != "leave_one_out":
+        raise ValueError(f'self_terms: "keep" or "leave_one_out" is needed, found "{self_terms}"')
+    if m < 2:
+        raise ValueError(f"y: leaving one out needs at least two points, found {m}")
+    if m < n:
+        raise ValueError(f"y: leaving one out needs row i of x as row i of y, found {m} rows for {n} of x")
+    return True
+
+
+def _log_or_nothing(weights: Tensor) -> Tensor:
+    """log u, -inf at zero, where the gradient is zero too instead of NaN."""
+    positive = weights > 0
+    return torch.where(positive, torch.where(positive, weights, 1.0).log(), -torch.inf)
+
+
+def _log_total(weights: Tensor | None, x: Tensor, y: Tensor, leave_one_out: bool) -> Tensor:
+    """The logarithm of the sum of the weights, of the others' where one is left out."""
+    if weights is None:
+        return x.new_tensor(math.log(len(y) - leave_one_out))
+    total = weights.double().sum()
+    left_out = weights[: len(x)].double() if leave_one_out else 0.0
+    return torch.log(total - left_out).to(x.dtype)

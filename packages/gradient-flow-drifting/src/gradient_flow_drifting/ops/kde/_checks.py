@@ -1,0 +1,79 @@
+"""What a caller can hand over wrongly, said in one line that names the argument."""
+
+import math
+from collections.abc import Iterable
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+
+def check_cloud(name: str, cloud: Tensor, *, dimension: int | None = None, may_be_empty: bool = False) -> None:
+    """Hold a point cloud to `[points, coordinates]`, floating, finite, and of the given dimension.
+
+    Args:
+        name: The caller's word for it.
+        cloud: The points.
+        dimension: Number of coordinates wanted; any where None.
+        may_be_empty: Whether no points at all are allowed.
+
+    Raises:
+        ValueError: If one of these does not hold.
+    """
+    if not isinstance(cloud, Tensor) or not cloud.is_floating_point():
+        kind = cloud.dtype if isinstance(cloud, Tensor) else type(cloud).__name__
+        raise ValueError(f"{name}: a floating-point tensor [points, coordinates] is needed, found {kind}")
+    if cloud.ndim != 2 or cloud.shape[1] == 0:
+        raise ValueError(f"{name}: shape [points, coordinates] is needed, found {list(cloud.shape)}")
+    if dimension is not None and cloud.shape[1] != dimension:
+        raise ValueError(f"{name}: {dimension} coordinates are needed as in x, found {cloud.shape[1]}")
+    if cloud.shape[0] == 0 and not may_be_empty:
+        raise ValueError(f"{name}: the cloud is empty, shape {list(cloud.shape)}; give at least one point")
+    if not torch.isfinite(cloud).all():
+        bad = int((~torch.isfinite(cloud)).any(dim=1).sum())
+        raise ValueError(f"{name}: {bad} of {cloud.shape[0]} points have a NaN or infinite coordinate")
+
+
+def check_weights(name: str, weights: Tensor | None, cloud_name: str, count: int, *, least: int = 1) -> None:
+    """Hold weights to one finite number ≥ 0 for each point, enough of them positive.
+
+    Args:
+        name: The caller's word for the weights.
+        weights: The weights; None stands for equal ones.
+        cloud_name: The caller's word for the points they belong to.
+        count: Number of these points.
+        least: How many weights must be positive.
+
+    Raises:
+        ValueError: If one of these does not hold.
+    """
+    if weights is None:
+        return
+    if tuple(weights.shape) != (count,):
+        raise ValueError(
+            f"{name}: one weight for each of {count} points of {cloud_name} is needed, not shape {list(weights.shape)}"
+        )
+    if not torch.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{name}: weights must be finite and ≥ 0, found {float(weights.min())} as the least")
+    positive = int((weights > 0).sum())
+    if positive < least:
+        raise ValueError(f"{name}: at least {least} positive weights are needed, found {positive}")
+
+
+def positive_numbers(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
+    """One number or several as a tuple, each finite and > 0.
+
+    Args:
+        name: The caller's word for it.
+        value: A number or a sequence of numbers.
+
+    Raises:
+        ValueError: If there is none, or one is not positive and finite.
+    """
+    numbers = (float(value),) if isinstance(value, Real) else tuple(float(each) for each in value)  # type: ignore[union-attr]
+    if not numbers:
+        raise ValueError(f"{name}: at least one number is needed, found an empty sequence")
+    for each in numbers:
+        if not (math.isfinite(each) and each > 0):
+            raise ValueError(f"{name}: must be positive and finite, found {each}")
+    return numbers
