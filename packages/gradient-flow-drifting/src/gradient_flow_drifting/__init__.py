@@ -1,29 +1,50 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .config import Drifting, ParticleFlow, Regression, TrainConfig
 from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .kernels import Gaussian, Kernel, VonMisesFisher
 from .manifolds import Euclidean, Manifold, Sphere
+from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
+from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
+from .presets import PRESETS
+from .sample import load
+from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
+    "PRESETS",
     "Divergence",
     "Drift",
+    "Drifting",
     "Euclidean",
+    "Evaluation",
     "Gaussian",
+    "Generator",
+    "GeneratorConfig",
     "KdeScore",
     "Kernel",
     "Manifold",
+    "ParticleFlow",
+    "Regression",
     "Sphere",
+    "TrainConfig",
     "VonMisesFisher",
     "choose_bandwidth",
     "drift",
     "drifting_loss",
+    "evaluate",
     "flow_particles",
     "kde_score",
+    "load",
     "mixed",
+    "mode_coverage",
     "resolve_divergence",
+    "resume",
+    "sliced_wasserstein2",
+    "train",
+    "wasserstein2",
 ]

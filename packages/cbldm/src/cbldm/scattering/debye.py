@@ -3,6 +3,7 @@
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,7 +26,7 @@ from .scatterers import Elements, Scatterers
 
 
 def structure_function(
-    positions: Float[Tensor, "*batch atoms 3"],
+    positions: Float[Tensor, "*batch atoms 3"] | Float[np.ndarray, "*batch atoms 3"],
     elements: Elements,
     *,
     qstep: float,
@@ -67,6 +68,7 @@ def structure_function(
     """
     if not 0 < qstep < math.inf or nq < 1:
         raise ValueError(f"qstep = {qstep} and nq = {nq} make no grid; both must be positive")
+    positions = _as_tensor(positions)
     scatterers = Scatterers.of(
         positions,
         elements,
@@ -83,7 +85,7 @@ def structure_function(
 
 
 def pair_distribution(
-    positions: Float[Tensor, "*batch atoms 3"],
+    positions: Float[Tensor, "*batch atoms 3"] | Float[np.ndarray, "*batch atoms 3"],
     elements: Elements,
     *,
     qmin: float,
@@ -91,7 +93,7 @@ def pair_distribution(
     rmin: float | None = None,
     rmax: float | None = None,
     rstep: float | None = None,
-    r: Float[Tensor, " bins"] | None = None,
+    r: Float[Tensor, " bins"] | Float[np.ndarray, " bins"] | None = None,
     biso: float | Tensor | None = None,
     uiso: float | Tensor | None = None,
     scale: float | Tensor = 1.0,
@@ -143,6 +145,7 @@ def pair_distribution(
     >>> g.shape, int(g.argmax())
     (torch.Size([60]), 28)
     """
+    positions = _as_tensor(positions)
     _check_limits(qmin, qmax, radiation)
     bins = _bins(rmin, rmax, rstep, r, compat).to(positions.device)
     scatterers = Scatterers.of(
@@ -225,6 +228,10 @@ def _instrument(g: Tensor, r: Tensor, scale: float | Tensor, qdamp: float | Tens
     return g * (scale[..., None] * resolution(r, qdamp)).to(g.dtype)
 
 
+def _as_tensor(values: Tensor | np.ndarray) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
+
+
 def _check_limits(qmin: float, qmax: float, radiation: Radiation) -> None:
     if not 0 <= qmin < qmax < math.inf:
         raise ValueError(
@@ -235,7 +242,7 @@ def _check_limits(qmin: float, qmax: float, radiation: Radiation) -> None:
 
 
 def _bins(
-    rmin: float | None, rmax: float | None, rstep: float | None, r: Tensor | None, compat: Compat
+    rmin: float | None, rmax: float | None, rstep: float | None, r: Tensor | np.ndarray | None, compat: Compat
 ) -> Float[Tensor, " bins"]:
     if compat not in ("exact", "diffpy"):
         raise ValueError(f"unknown compat {compat!r}; it is 'exact' or 'diffpy'")
@@ -245,7 +252,7 @@ def _bins(
         return r_grid(rmin, rmax, rstep, compat=compat)
     if compat == "diffpy" or not rmin is rmax is rstep is None:
         raise ValueError("r stands in the place of rmin, rmax and rstep, and only with compat='exact'")
-    r = r.detach().double()
+    r = _as_tensor(r).detach().double()
     if r.ndim != 1 or not len(r) or not torch.isfinite(r).all() or (r < 0).any():
         raise ValueError("r must be a list of finite numbers, none of them negative")
     return r

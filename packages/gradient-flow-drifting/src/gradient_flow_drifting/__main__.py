@@ -1,0 +1,167 @@
+"""The command line."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from papertrio_shared import cli
+from papertrio_shared.seed import generator as seeded
+
+from . import report
+from .config import TrainConfig
+from .data import Toy, named
+from .diagnostics import space_of
+from .metrics import evaluate_cloud
+from .models import latents
+from .particles import flow_particles
+from .pictures import animate, picture_of_samples, save_picture
+from .presets import DEMO, PRESETS, SMOKE
+from .sample import load, write_array, write_samples
+from .train import resume as resume_run
+from .train import run_config
+from .train import train as start_run
+
+
+def train(
+    config: cli.presets(PRESETS) = PRESETS["8gaussians"],  # type: ignore[valid-type]
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train a one-step generator, then measure it and draw its pictures.
+
+    Args:
+        config: A data set's name, then overrides.
+        out: Folder of the run; runs/NAME where none is given.
+        resume: Folder of a run to go on with; its own config is used.
+    """
+    name = config.data.name if isinstance(config.data, Toy) else type(config.data).__name__.lower()
+    _train_and_report(config, out or Path("runs") / name, resume)
+
+
+def sample(
+    run: Annotated[Path, tyro.conf.Positional],
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("samples.npy"),
+    seed: int = 0,
+) -> None:
+    """Draw samples from a trained generator.
+
+    Args:
+        run: Folder of the run, or a file of weights.
+        n: How many.
+        out: A .npy file.
+        seed: The same seed gives the same samples.
+    """
+    write_samples(load(run), n, out, seed=seed)
+    print(f"{n} samples in {out}")
+
+
+def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: int = 0) -> None:
+    """Measure a trained generator beside the floor, the same figures between two real draws.
+
+    Args:
+        run: Folder of the run.
+        draws: Pairs of draws behind W₂ and its floor.
+        seed: Of all draws.
+    """
+    evaluation = report.evaluate_run(load(run), run_config(run), draws=draws, seed=seed)
+    report.write_evaluation(evaluation, run / "evaluation.json")
+    print(report.table(evaluation))
+
+
+def particles(
+    data: Annotated[str, tyro.conf.Positional],
+    out: Path | None = None,
+    count: int = 2000,
+    points: int = 4000,
+    steps: int = 300,
+    divergence: str = "kl_qp",
+    step_size: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Let particles flow to a data set, without a network, and draw their way.
+
+    Args:
+        data: Name of a data set, or a .npy or .pt file.
+        out: Folder of the results; runs/particles-NAME where none is given.
+        count: Number of particles.
+        points: Number of real points they flow to.
+        steps: Number of steps.
+        divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
+        step_size: Share of the velocity taken in a step.
+        seed: Of particles and points.
+    """
+    source, folder = named(data), out or Path("runs") / f"particles-{Path(data).stem}"
+    space, stream = space_of(source.geometry), seeded(seed, "particles")
+    y = source.sample(points, stream)
+    start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
+    way = flow_particles(
+        start,
+        y,
+        steps=steps,
+        divergence=divergence,
+        manifold=space,
+        step_size=step_size,
+        snapshots=min(steps + 1, 40),
+        self_terms="leave_one_out",
+    )
+    print(report.table(evaluate_cloud(way[-1], source, seed=seed)))
+    write_array(way[-1], folder / "particles.npy")
+    picture = picture_of_samples(way[-1], y, geometry=source.geometry)
+    save_picture(picture, folder / "particles.png")
+    titles = [f"{divergence}, step {round(i * steps / (len(way) - 1))}" for i in range(len(way))]
+    animate(list(way), titles, y, folder / "particles.gif", geometry=source.geometry)
+    _list(folder)
+
+
+def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = False) -> None:
+    """Train a one-step generator on eight Gaussians, in well under a minute.
+
+    Args:
+        out: Folder of the results; a demo that was finished there is only measured and drawn again.
+        smoke: A few steps only, to see that all works.
+    """
+    _train_and_report(SMOKE if smoke else DEMO, out)
+
+
+def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = None) -> None:
+    start = time.perf_counter()
+    folder = start_run(config, folder) if resume is None else resume_run(resume)
+    trained = time.perf_counter()
+    evaluation = report.write_results(folder)
+    print(report.table(evaluation))
+    print(f"trained in {trained - start:.0f} s, measured and drawn in {time.perf_counter() - trained:.0f} s")
+    _list(folder)
+
+
+def _list(folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".npy", ".png", ".gif", ".mp4", ".html", ".safetensors"):
+            print(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Its words; by default those of the process.
+
+    Returns:
+        The exit status.
+    """
+    commands: dict[str, Callable[..., None]] = {
+        "train": train,
+        "sample": sample,
+        "particles": particles,
+        "evaluate": evaluate,
+        "demo": demo,
+    }
+    description = "One-step generators and particle flows by gradient-flow drifting."
+    return cli.main(commands, prog="gradient-flow-drifting", description=description, argv=argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

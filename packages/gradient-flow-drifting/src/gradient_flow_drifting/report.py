@@ -1,0 +1,231 @@
+"""What a finished run leaves: samples, figures, pictures, an animation and one page that holds all of it."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from papertrio_shared.checkpoint import atomic_write, load_state
+from papertrio_shared.run import read_config, read_metrics
+from papertrio_shared.seed import generator as seeded
+from torch import Tensor
+
+from .config import TrainConfig
+from .diagnostics import kernel_of, space_of
+from .drift import drift
+from .metrics import Evaluation, evaluate
+from .models import Generator
+from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
+from .sample import load, write_samples
+from .train import CHECKPOINT, frame_steps, run_config
+
+SAMPLES, SHOWN = 10_000, 4_000
+
+
+def write_results(folder: Path) -> Evaluation:
+    """Measure a run's generator and write `samples.npy`, `evaluation.json`, the pictures and `report.html`.
+
+    Args:
+        folder: Where the run lies.
+
+    Returns:
+        The figures.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run, or the run has no weights yet.
+        ValueError: If something in it is damaged.
+    """
+    config, generator = run_config(folder), load(folder)
+    write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
+    evaluation = evaluate_run(generator, config, draws=config.draws)
+    write_evaluation(evaluation, folder / "evaluation.json")
+    pictures = write_pictures(folder, config, generator)
+    write_report(folder, evaluation, pictures)
+    return evaluation
+
+
+def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
+    """Measure a generator against the held-out points of its data, in standardised units.
+
+    Args:
+        generator: What to measure.
+        config: Of its run.
+        draws: Pairs of draws behind W₂ and its floor.
+        seed: Of all draws.
+
+    Returns:
+        The figures.
+    """
+    shape = ["geometry", "dimension"]
+    if any(getattr(generator, name) != getattr(config.data, name) for name in shape):
+        raise ValueError("the generator's dimension or geometry is not that of the run's data: was the run mixed up?")
+
+    def draw(count: int, seed: int) -> Tensor:
+        return (generator.sample(count, seed=seed) - generator.location) / generator.scale
+
+    return evaluate(draw, config.data, draws=draws, seed=seed)
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write the figures as JSON.
+
+    Args:
+        evaluation: The figures.
+        path: The file.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def table(evaluation: Evaluation) -> str:
+    """The figures as a short table of plain text.
+
+    Args:
+        evaluation: The figures.
+
+    Returns:
+        Lines, without a break at the end.
+    """
+    lines = [f"{'':20} {'samples':>9} {'floor':>9} {'ratio':>7}"]
+    for name, value, floor in evaluation.rows():
+        lines.append(f"{name:20} {value:9.4f} {floor:9.4f} {_ratio(value, floor):>7}")
+    lines.append(f"floor: the same figure between two real draws; W₂: mean of {evaluation.draws} pairs of draws")
+    return "\n".join(lines)
+
+
+def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> list[Path]:
+    """Draw samples over data, the field at the start and at the end, the diagnostics, and the animation.
+
+    Args:
+        folder: Where the run lies; the pictures go there too.
+        config: Of the run.
+        generator: Its network.
+
+    Returns:
+        The files.
+    """
+    data, geometry = config.data, config.data.geometry
+    stream = seeded(config.seed, "pictures")
+    real = data.held_out().sample(SHOWN, stream)
+    latents = generator.latents(SHOWN, stream)
+    with torch.no_grad():
+        samples = generator(latents)
+    paths = [save_picture(picture_of_samples(samples, real, geometry=geometry), folder / "samples.png")]
+    if data.dimension == (3 if geometry == "sphere" else 2):
+        grid = grid_of(real, geometry=geometry)
+        clouds = {"field of the latents": latents, "field of the samples": samples}
+        fields = [(title, grid, *_field(grid, real, cloud, config)) for title, cloud in clouds.items()]
+        paths.append(save_picture(picture_of_field(fields, real, geometry=geometry), folder / "field.png"))
+    rows = read_metrics(folder)
+    if rows:
+        paths.append(save_picture(picture_of_diagnostics(rows, _stretches(config)), folder / "diagnostics.png"))
+    frames, titles = _frames(folder, config)
+    if frames:
+        paths += animate(frames, titles, real, folder / "training.gif", geometry=geometry)
+    return paths
+
+
+def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path]) -> Path:
+    """Write `report.html`: figures, pictures, config and environment in one file that needs no other.
+
+    Args:
+        folder: Where the run lies.
+        evaluation: Its figures.
+        pictures: PNG and GIF files to show; others are left out.
+
+    Returns:
+        The file.
+    """
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    cells = ((name, f"{value:.4f}", f"{floor:.4f}", _ratio(value, floor)) for name, value, floor in evaluation.rows())
+    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
+    shown = "".join(_image(path) for path in pictures if path.suffix in _CAPTIONS)
+    page = _PAGE.format(
+        title=html.escape(folder.name),
+        rows=rows,
+        draws=evaluation.draws,
+        shown=shown,
+        config=html.escape(json.dumps(read_config(folder), indent=2, ensure_ascii=False)),
+        environment=html.escape(json.dumps(environment, indent=2)),
+    )
+    with atomic_write(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+def _ratio(value: float, floor: float) -> str:
+    return f"{value / floor:.2f}" if floor else ""
+
+
+def _field(grid: Tensor, real: Tensor, cloud: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Velocity and log ratio at a grid, at the coarsest of the drifting scales."""
+    geometry = config.data.geometry
+    kernel = kernel_of(geometry, (max(config.drifting.bandwidths),))
+    result = drift(grid, positives=real, negatives=cloud, kernel=kernel, manifold=space_of(geometry), max_step=None)
+    return result.velocity, result.log_ratio[0]
+
+
+def _stretches(config: TrainConfig) -> list[tuple[str, int]]:
+    return [("flow", config.flow.steps), ("regression", config.regression.steps), ("drifting", config.drifting.steps)]
+
+
+def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]:
+    if not (folder / CHECKPOINT).is_file():
+        return [], []
+    frames = load_state(folder / CHECKPOINT)["frames"]
+    steps = [*sorted(frame_steps(config)), config.total_steps][: len(frames)]
+    titles = []
+    for step in steps:
+        start = 0
+        for name, length in _stretches(config):
+            if step < start + length or (step == config.total_steps and name == "drifting"):
+                what = "particles" if name == "flow" else "generator"
+                titles.append(f"{what}, {name} step {step - start}")
+                break
+            start += length
+        else:
+            titles.append(f"step {step}")
+    return frames, titles
+
+
+_CAPTIONS = {".png": "image/png", ".gif": "image/gif"}
+_TITLES = {
+    "samples": "Samples of the generator (blue) over held-out data (grey)",
+    "field": "Velocity of the flow of KL(q‖p), arrows by the root of their length, at the start and at the end",
+    "diagnostics": "Diagnostics of the run; the energy and the log ratio are those of the middle bandwidth",
+    "training": "The same latents over time: as particles first, then as the network takes them",
+}
+
+
+def _image(path: Path) -> str:
+    content = base64.b64encode(path.read_bytes()).decode()
+    caption = html.escape(_TITLES.get(path.stem, path.stem))
+    source = f"data:{_CAPTIONS[path.suffix]};base64,{content}"
+    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>\n'
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
+  background: #fff; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
+td:first-child, th:first-child {{ text-align: left; }}
+figure {{ margin: 2rem 0; }} img {{ max-width: 100%; }} figcaption {{ color: #555; font-size: .9rem; }}
+pre {{ background: #f5f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }}
+</style></head><body>
+<h1>{title}</h1>
+<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
+<p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean of {draws}
+pairs of draws; sliced W₂: 50,000 against 50,000; mode coverage: share of the modes that hold at least half of their
+fair share within 3σ; off-support: share of the samples farther from 20,000 real points than 99 % of real points
+are.</p>
+{shown}
+<details><summary>Config</summary><pre>{config}</pre></details>
+<details><summary>Environment</summary><pre>{environment}</pre></details>
+</body></html>
+"""

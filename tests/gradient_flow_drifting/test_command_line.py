@@ -1,0 +1,111 @@
+"""The commands from one end to the other, and the one line of each error."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gradient_flow_drifting.__main__ import main
+
+TINY = [
+    "--flow.particles=256",
+    "--flow.pool=256",
+    "--flow.steps=6",
+    "--regression.steps=6",
+    "--drifting.steps=6",
+    "--generator.width=16",
+    "--draws=1",
+    "--frames=4",
+]
+
+
+def test_train_then_sample_evaluate_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a"
+    assert main(["train", "8gaussians", *TINY, "--out", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "W₂" in out
+    assert "floor" in out
+    names = {
+        "samples.npy",
+        "evaluation.json",
+        "samples.png",
+        "field.png",
+        "diagnostics.png",
+        "training.gif",
+        "report.html",
+    }
+    assert names <= {path.name for path in folder.iterdir()}
+    assert np.load(folder / "samples.npy").shape == (10_000, 2)
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/") == 4
+    assert 'src="http' not in page
+    assert "W₂" in page
+
+    target = tmp_path / "s.npy"
+    assert main(["sample", str(folder), "-n", "50", "-o", str(target)]) == 0
+    assert np.load(target).shape == (50, 2)
+    assert main(["evaluate", str(folder), "--draws", "1", "--seed", "5"]) == 0
+    figures = json.loads((folder / "evaluation.json").read_text())
+    assert figures["draws"] == 1
+    capsys.readouterr()
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert str(folder / "report.html") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", ["sphere", "points.npy"])
+def test_particles_leave_points_and_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("points.npy", torch.randn(300, 4).numpy())
+    argv = ["particles", data, "--count", "200", "--points", "300", "--steps", "5", "--out", "p"]
+    assert main(argv) == 0
+    assert "W₂" in capsys.readouterr().out
+    assert {path.name for path in Path("p").iterdir()} == {"particles.npy", "particles.png", "particles.gif"}
+    assert np.load("p/particles.npy").shape == (200, 3 if data == "sphere" else 4)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "8gausians"], "did you mean '8gaussians'?"),
+        (["train", "--resume", "none"], "none: holds no run (config.json is missing): check the path"),
+        (["train", "array", "--out", "a", "--data.path", "none.npy"], "none.npy: no such file: check the path"),
+        (["train", "array", "--out", "a", "--data.path", "nan.npy"], "row 0 holds a value that is not finite"),
+        (["train", "moons", "--out", "a", "--drifting.bandwidths", "0.1", "-1"], "drifting.bandwidths"),
+        (["train", "moons", "--out", "a", "--limit", "1e-9", *TINY], "loss blew up"),
+        (["sample", "none"], "none: holds no run (config.json is missing): check the path"),
+        (["evaluate", "none"], "none: holds no run (config.json is missing): check the path"),
+        (["sample", "w.safetensors"], "w.safetensors: not a whole safetensors file"),
+        (["particles", "mons"], "no data set is called 'mons': did you mean 'moons'?"),
+        (["particles", "moons", "--count", "0"], "count = 0: ask for at least one"),
+        (["particles", "moons", "--points", "0"], "count = 0: ask for at least one point"),
+        (["particles", "moons", "--steps", "0"], "steps: at least one is needed, found 0"),
+        (["particles", "moons", "--divergence", "kl"], '"kl" is unknown; did you mean'),
+        (["particles", "nan.npy"], "nan.npy: row 0 holds a value that is not finite"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("nan.npy", np.full((20, 2), np.nan))
+    Path("w.safetensors").write_bytes(b"torn")
+    assert main(argv) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error
+
+
+def test_a_run_of_the_wrong_size_is_not_sampled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a"
+    assert main(["train", "moons", *TINY, "--flow.steps=1", "--out", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["sample", str(folder), "-n", "0", "-o", str(tmp_path / "s.npy")]) == 2
+    assert "count = 0: ask for at least one point" in capsys.readouterr().err
+    assert main(["evaluate", str(folder), "--draws", "0"]) == 2
+    assert "draws = 0: average over at least one pair" in capsys.readouterr().err
+    assert main(["train", "moons", *TINY, "--out", str(folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""Configs refuse what cannot be run, in one line, and survive a run folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression, TrainConfig
+from gradient_flow_drifting.data import ArrayFile, SphereMixture, Toy
+from gradient_flow_drifting.presets import DEMO, PRESETS, SMOKE
+from papertrio_shared.run import config_to_dict, dict_to_config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ParticleFlow(particles=0), r"flow.particles = 0: give a positive number"),
+        (lambda: ParticleFlow(bandwidth_end=-0.1), r"flow.bandwidth_end = -0.1: give a positive number"),
+        (lambda: ParticleFlow(steps=-1), r"flow.steps = -1: give zero or more"),
+        (lambda: ParticleFlow(particles=10, pool=20), r"flow.pool = 20 exceeds flow.particles = 10"),
+        (lambda: ParticleFlow(pool=1), r"flow.pool = 1: leaving a particle out of its own field needs at least 2"),
+        (lambda: ParticleFlow(divergence={"kl": 1.0}), r'divergence: "kl" is unknown; did you mean "kl_'),
+        (lambda: Regression(learning_rate=float("nan")), r"regression.learning_rate = nan: give a positive number"),
+        (lambda: Drifting(bandwidths=()), r"drifting.bandwidths = \(\): give at least one, all positive"),
+        (lambda: Drifting(bandwidths=(0.1, 0.0)), r"drifting.bandwidths = \(0.1, 0.0\): give at least one"),
+        (lambda: Drifting(negatives="same", batch=1), r"drifting.batch = 1: leaving a sample out"),
+        (lambda: Drifting(divergence={"kl_qp": -1.0, "kl_pq": 1.0}), r"the weight of kl_qp must be positive"),
+        (lambda: Drifting(divergence={}), r"at least one divergence is needed"),
+        (lambda: TrainConfig(ema_decay=1.0), r"ema_decay = 1.0: give a number in \[0, 1\)"),
+        (lambda: TrainConfig(draws=0), r"^draws = 0: give a positive number"),
+        (lambda: TrainConfig(flow=ParticleFlow(steps=0)), r"regression needs the pairs of a particle flow"),
+        (
+            lambda: TrainConfig(flow=ParticleFlow(steps=0), regression=Regression(steps=0), drifting=Drifting(steps=0)),
+            r"the run has no step",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), DEMO, SMOKE])
+def test_a_preset_survives_a_run_folder(config: TrainConfig) -> None:
+    assert dict_to_config(config_to_dict(config), TrainConfig) == config
+
+
+def test_the_kind_of_data_survives_too() -> None:
+    for data in (Toy("moons"), SphereMixture(20.0), ArrayFile(Path("a.npy"), geometry="sphere")):
+        config = TrainConfig(data=data, drifting=Drifting(max_step="bandwidth", bandwidths=(0.3,)))
+        assert dict_to_config(config_to_dict(config), TrainConfig) == config
+
+
+def test_the_network_of_every_preset_is_the_same() -> None:
+    assert {(each.generator.width, each.generator.depth) for each in PRESETS.values()} == {(256, 3)}

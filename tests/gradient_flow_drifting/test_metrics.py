@@ -1,0 +1,138 @@
+"""Metrics against closed forms, and what they tell of known faults."""
+
+import math
+
+import pytest
+import torch
+from gradient_flow_drifting.data import Modes, SphereMixture, Toy, named
+from gradient_flow_drifting.metrics import (
+    Support,
+    evaluate,
+    evaluate_cloud,
+    mode_coverage,
+    mode_shares,
+    sliced_wasserstein2,
+    wasserstein2,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from papertrio_shared.seed import generator
+from scipy.stats import norm
+from torch import Tensor
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(-3, 3))
+@settings(max_examples=10)
+def test_a_translation_is_its_length(seed: int, dimension: int, length: float) -> None:
+    x = torch.randn(40, dimension, generator=generator(seed, "x"))
+    shift = torch.zeros(dimension)
+    shift[0] = length
+    assert wasserstein2(x, x + shift) == pytest.approx(abs(length), abs=1e-5)
+
+
+def test_gaussians_of_one_dimension_have_their_closed_form() -> None:
+    """W₂² = (μ₁ − μ₂)² + (σ₁ − σ₂)², shown on quantiles, which are optimally coupled."""
+    quantiles = torch.from_numpy(norm.ppf((torch.arange(400).numpy() + 0.5) / 400)).float()[:, None]
+    x, y = 1 + 2 * quantiles, 3 + 0.5 * quantiles[torch.randperm(400, generator=generator(0, "p"))]
+    expected = math.sqrt(2**2 + 1.5**2 * float(quantiles.square().mean()))
+    assert wasserstein2(x, y) == pytest.approx(expected, rel=1e-5)
+    assert sliced_wasserstein2(x, y) == pytest.approx(expected, rel=1e-5)
+    assert expected == pytest.approx(2.5, rel=1e-2)
+
+
+def test_clouds_of_unequal_size_are_weighed_evenly() -> None:
+    x, y = torch.tensor([[0.0]]), torch.tensor([[1.0], [-1.0], [2.0]])
+    assert wasserstein2(x, y) == pytest.approx(math.sqrt((1 + 1 + 4) / 3))
+
+
+def test_the_distance_on_the_sphere_is_the_angle() -> None:
+    pole, equator = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    assert wasserstein2(pole, equator, geometry="sphere") == pytest.approx(math.pi / 2, rel=1e-6)
+    assert wasserstein2(pole, -pole, geometry="sphere") == pytest.approx(math.pi, rel=1e-6)
+    assert wasserstein2(pole, equator) == pytest.approx(math.sqrt(2), rel=1e-6)
+
+
+def test_sliced_distance_of_a_translation_in_the_plane() -> None:
+    """The mean of cos² over directions of the plane is one half."""
+    x = torch.randn(500, 2, generator=generator(0, "x"))
+    found = sliced_wasserstein2(x, x + torch.tensor([1.0, 0.0]), projections=20_000)
+    assert found == pytest.approx(math.sqrt(0.5), rel=0.01)
+
+
+def test_shapes_and_values_are_checked() -> None:
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match=r"x and y have the shapes \(3, 2\) and \(2, 2\)"):
+        sliced_wasserstein2(x, x[:2])
+    with pytest.raises(ValueError, match=r"y: the cloud is empty or holds a value that is not finite"):
+        wasserstein2(x, x * math.nan)
+    with pytest.raises(ValueError, match=r"x: the cloud is empty"):
+        wasserstein2(x[:0], x)
+    with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
+        evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
+
+
+def test_a_mode_with_under_half_of_its_share_is_not_covered() -> None:
+    modes = Modes(torch.tensor([[0.0], [10.0]]), radius=1.0)
+    at = [torch.zeros(76, 1), torch.full((24, 1), 10.0)]
+    assert mode_coverage(torch.cat(at), modes) == 0.5
+    at = [torch.zeros(75, 1), torch.full((25, 1), 10.0)]
+    assert mode_coverage(torch.cat(at), modes) == 1.0
+    far = torch.cat([*at, torch.full((100, 1), 5.0)])
+    assert mode_shares(far, modes).tolist() == [0.375, 0.125]
+    assert mode_coverage(far, modes) == 0.5
+
+
+def test_the_support_leaves_one_real_point_in_a_hundred_outside() -> None:
+    toy, stream = Toy("checkerboard"), generator(0, "support")
+    support = Support(toy.sample(20_000, stream), toy.sample(20_000, stream))
+    assert support.share_off(toy.sample(20_000, stream)) == pytest.approx(0.01, abs=0.003)
+    uniform = (torch.rand(20_000, 2, generator=stream) * 4 - 2) / math.sqrt(4 / 3)
+    assert support.share_off(uniform) > 0.4  # half of the board is empty
+
+
+@pytest.mark.parametrize("name", ["8gaussians", "sphere"])
+def test_real_points_stand_at_the_floor(name: str) -> None:
+    source = named(name)
+    found = evaluate(lambda count, seed: source.sample(count, generator(seed, "real")), source, draws=2)
+    assert found.coverage is not None
+    assert found.high_quality is not None
+    assert 0.6 < found.w2.ratio < 1.6
+    assert found.coverage.value == found.coverage.floor == 1
+    assert found.high_quality.value == pytest.approx(found.high_quality.floor, abs=0.003)
+    assert found.off_support.value == pytest.approx(0.01, abs=0.004)
+
+
+def test_faults_are_seen() -> None:
+    """A dropped mode shows in W₂ and coverage, noise in quality and support."""
+    toy = Toy("8gaussians")
+    modes = toy.modes
+    assert modes is not None
+
+    def dropped(count: int, seed: int) -> Tensor:
+        points = toy.sample(2 * count, generator(seed, "real"))
+        return points[torch.cdist(points, modes.centres).argmin(1) > 0][:count]
+
+    def noisy(count: int, seed: int) -> Tensor:
+        stream = generator(seed, "real")
+        return toy.sample(count, stream) + 0.2 * torch.randn(count, 2, generator=stream)
+
+    found = evaluate(dropped, toy, draws=1)
+    assert found.coverage is not None
+    assert found.coverage.value == pytest.approx(7 / 8)
+    assert found.w2.ratio > 1.3
+    assert found.sliced_w2.ratio > 5
+    assert found.off_support.value < 0.02
+    found = evaluate(noisy, toy, draws=1)
+    assert found.high_quality is not None
+    assert found.high_quality.value < 0.6
+    assert found.off_support.value > 0.3
+
+
+def test_figures_go_into_json_with_their_floor() -> None:
+    points = SphereMixture().sample(200, generator(0, "cloud"))
+    found = evaluate_cloud(points, SphereMixture(), draws=2).to_dict()
+    assert found["draws"] == 2
+    assert set(found) == {"w2", "sliced_w2", "off_support", "coverage", "high_quality", "w2_over_floor", "draws"}
+    assert found["w2_over_floor"] == found["w2"]["value"] / found["w2"]["floor"]  # type: ignore[index]
+    moons = evaluate_cloud(Toy("moons").sample(200, generator(0, "cloud")), Toy("moons"), draws=1).to_dict()
+    assert "coverage" not in moons
