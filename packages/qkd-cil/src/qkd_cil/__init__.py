@@ -3,22 +3,55 @@
 from qkd_cil.data.datasets import scenario
 from qkd_cil.data.images import LabelledImages
 from qkd_cil.data.scenario import ImageDataset, Scenario, SeenTest, Task
-from qkd_cil.learners.fitting import Schedule
-from qkd_cil.learners.learner import Learner, Outputs
-from qkd_cil.learners.simple_cil import SimpleCIL, SimpleCILConfig
+from qkd_cil.data.transforms import Augmentation
+from qkd_cil.embedded import GLYPH_VIT
+from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
+from qkd_cil.learners import (
+    Batch,
+    Finetune,
+    FinetuneConfig,
+    Joint,
+    JointConfig,
+    Learner,
+    LearnerConfig,
+    Outputs,
+    Schedule,
+    SimpleCIL,
+    SimpleCILConfig,
+    Step,
+    load,
+)
+from qkd_cil.models.adapter import AdapterConfig
 from qkd_cil.models.backbone import BackboneConfig
 
 __all__ = [
+    "GLYPH_VIT",
+    "AdapterConfig",
+    "Augmentation",
     "BackboneConfig",
+    "Batch",
+    "Evaluation",
+    "Finetune",
+    "FinetuneConfig",
     "ImageDataset",
+    "Joint",
+    "JointConfig",
+    "KeptFeatures",
     "LabelledImages",
     "Learner",
+    "LearnerConfig",
     "Outputs",
     "Scenario",
     "Schedule",
     "SeenTest",
     "SimpleCIL",
     "SimpleCILConfig",
+    "Step",
+    "Summary",
     "Task",
+    "accuracy_matrix",
+    "evaluate",
+    "load",
     "scenario",
+    "summarise",
 ]

@@ -6,19 +6,25 @@ from typing import Annotated
 import tyro
 
 from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
-from qkd_cil.data.scenario import Scenario, ScenarioConfig
+from qkd_cil.data.scenario import ScenarioConfig
+from qkd_cil.learners.finetune import FinetuneConfig
 from qkd_cil.learners.fitting import Schedule
+from qkd_cil.learners.joint import JointConfig
 from qkd_cil.learners.learner import Learner
 from qkd_cil.learners.simple_cil import SimpleCILConfig
 from qkd_cil.models.backbone import BackboneConfig
 
 DataChoice = (
-    Annotated[DigitsConfig, tyro.conf.subcommand("digits")]
-    | Annotated[ArraysConfig, tyro.conf.subcommand("arrays")]
-    | Annotated[Cifar100Config, tyro.conf.subcommand("cifar100")]
-    | Annotated[FolderConfig, tyro.conf.subcommand("folder")]
+    Annotated[DigitsConfig, tyro.conf.subcommand("digits", description="scikit-learn's handwritten digits")]
+    | Annotated[ArraysConfig, tyro.conf.subcommand("arrays", description="arrays in an .npz file")]
+    | Annotated[Cifar100Config, tyro.conf.subcommand("cifar100", description="CIFAR-100, by torchvision")]
+    | Annotated[FolderConfig, tyro.conf.subcommand("folder", description="a folder with train and test")]
 )
-LearnerChoice = Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil")]
+LearnerChoice = (
+    Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]
+    | Annotated[FinetuneConfig, tyro.conf.subcommand("finetune", description="one adapter, or all, goes on learning")]
+    | Annotated[JointConfig, tyro.conf.subcommand("joint", description="anew on all tasks so far: the upper bound")]
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,6 @@ class RunConfig:
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 1993
     device: str = "auto"
-
-    def scenario(self) -> Scenario:
-        """The tasks, their images read."""
-        return Scenario(self.data.load(), self.tasks)
 
     def build_learner(self) -> Learner:
         """The learner, before its first task."""

@@ -199,6 +199,9 @@ def read_image(path: Path, size: int) -> np.ndarray:
         raise ValueError(f"image {path}: cannot be read as an image; mend or remove it") from error
 
 
+AnyData = DigitsConfig | ArraysConfig | Cifar100Config | FolderConfig
+
+
 def scenario(
     data: str | Path | ImageDataset,
     *,
@@ -233,14 +236,26 @@ def scenario(
     Scenario(digits, 5 tasks, 10 classes)
     """
     tasks = ScenarioConfig(base_classes, increment, task_sizes, class_order_seed, train_per_class, test_per_class)
-    return Scenario(data if isinstance(data, ImageDataset) else _config(data, Path(root)).load(), tasks)
+    return Scenario(data if isinstance(data, ImageDataset) else data_config(data, root=root).load(), tasks)
 
 
-def _config(data: str | Path, root: Path) -> DataConfig:
-    if data == "digits":
+def data_config(data: str | Path, *, root: str | Path = "data") -> AnyData:
+    """Where the data of a name, a file or a folder lie.
+
+    Args:
+        data: `digits`, `cifar100`, an `.npz` file, or a folder with `train` and `test`.
+        root: Where CIFAR-100 lies or shall lie.
+
+    Raises:
+        FileNotFoundError: If it is none of these.
+
+    >>> data_config("digits")
+    DigitsConfig()
+    """
+    if str(data) == "digits":
         return DigitsConfig()
-    if data == "cifar100":
-        return Cifar100Config(root)
+    if str(data) == "cifar100":
+        return Cifar100Config(Path(root))
     path = Path(data)
     if path.suffix == ".npz":
         return ArraysConfig(path)

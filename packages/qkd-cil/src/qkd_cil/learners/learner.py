@@ -70,7 +70,7 @@ class Learner(nn.Module, ABC):
     """
 
     keeps_features: ClassVar[bool] = False
-    trains_backbone: ClassVar[bool] = False
+    trains_backbone: bool = False
     classes: Int64[Tensor, " class"]
     task_sizes: Int64[Tensor, " task"]
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from qkd_cil.models.adapter import AdapterConfig, ParallelAdapters
 
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "glyph_vit.safetensors"
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -24,7 +26,8 @@ class BackboneConfig:
     Args:
         name: timm's name of the model; with its tag (`vit_base_patch16_224.augreg_in21k`) where the weights come from
             the hub, since a bare name changes its weights between releases of timm.
-        weights: `hub`, `random`, or the path of a `.safetensors` file (half precision is widened).
+        weights: `hub`, `random`, `embedded` (those that ship with this package, for `qkd_cil.embedded.GLYPH_VIT`), or
+            the path of a `.safetensors` file (half precision is widened).
         img_size: Side of the square images, pixels; `pos_embed` is resampled where the weights have another.
         patch_size: Side of a patch, pixels; None: the model's own. Likewise the next three.
         embed_dim: Width.
@@ -118,6 +121,12 @@ class Backbone(nn.Module):
             parallel.add(generator)
         return self.adapter_count - 1
 
+    def clear_adapters(self) -> None:
+        """Forget all adapters."""
+        for parallel in self._parallel():
+            parallel.adapters = nn.ModuleList()
+            parallel.active = ()
+
     def adapter_parameters(self, task: int) -> list[nn.Parameter]:
         """Parameters of one task's adapter, block by block."""
         return [parameter for parallel in self._parallel() for parameter in parallel.adapters[task].parameters()]
@@ -186,7 +195,7 @@ def _pretrained(config: BackboneConfig) -> VisionTransformer:
             ) from error
         raise ValueError(f"backbone {config.name!r}: timm cannot build it: {_first_line(error)}") from error
     if config.weights not in ("hub", "random"):
-        _load_local(vit, Path(config.weights), config.name)
+        _load_local(vit, EMBEDDED if config.weights == "embedded" else Path(config.weights), config.name)
     return vit
 
 

@@ -1,0 +1,218 @@
+"""How well a learner does on all tasks seen so far, and what a sequence of such results comes to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from qkd_cil.data.images import LabelledImages
+from qkd_cil.data.scenario import SeenTest
+from qkd_cil.learners.learner import Learner, Outputs, concatenate_outputs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A learner's answers on the test images of all tasks seen.
+
+    Attributes:
+        labels: What is right.
+        predictions: What the learner says, the task being unknown.
+        tasks: Task of each image.
+        predictions_given_task: What it says if only the classes of the true task are allowed.
+        routing: Mean weight that images of each task (row) give to each task (column); None without routing.
+        chosen: Task of the largest weight for each image; None without routing.
+    """
+
+    labels: Int64[Tensor, " n"]
+    predictions: Int64[Tensor, " n"]
+    tasks: Int64[Tensor, " n"]
+    predictions_given_task: Int64[Tensor, " n"]
+    routing: Float[Tensor, "task task"] | None = None
+    chosen: Int64[Tensor, " n"] | None = None
+
+    def __str__(self) -> str:
+        routing = "" if self.routing_accuracy is None else f", routing {100 * self.routing_accuracy:.2f} %"
+        each = " ".join(f"{100 * value:.1f}" for value in self.task_accuracy)
+        return f"accuracy {100 * self.accuracy:.2f} % (tasks: {each}){routing}"
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all test images that are told right."""
+        return _share(self.predictions == self.labels)
+
+    @property
+    def accuracy_given_task(self) -> float:
+        """The same if the true task is known."""
+        return _share(self.predictions_given_task == self.labels)
+
+    @property
+    def task_accuracy(self) -> tuple[float, ...]:
+        """Share told right among the images of each task."""
+        right = self.predictions == self.labels
+        return tuple(_share(right[self.tasks == task]) for task in range(int(self.tasks.max()) + 1))
+
+    @property
+    def routing_accuracy(self) -> float | None:
+        """Share of the images whose own task has the largest weight; None without routing."""
+        return None if self.chosen is None else _share(self.chosen == self.tasks)
+
+    @property
+    def task_confusion(self) -> Int64[Tensor, "task task"]:
+        """Images of each task (row) by the task they were sent to (column): by weight, else by the predicted class."""
+        count = int(self.tasks.max()) + 1
+        sent = self.chosen if self.chosen is not None else self._predicted_task()
+        return torch.bincount(self.tasks * count + sent, minlength=count * count).reshape(count, count)
+
+    def _predicted_task(self) -> Tensor:
+        task_of = torch.zeros(int(self.labels.max()) + 1, dtype=torch.int64)
+        task_of[self.labels] = self.tasks
+        return task_of[self.predictions]
+
+
+class KeptFeatures:
+    """Features of test images that no later task can change, kept between evaluations where the learner allows it.
+
+    >>> kept = KeptFeatures()
+    >>> kept.tasks
+    0
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[Tensor]] = {}
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks whose features are kept."""
+        return len(self._parts)
+
+    def outputs(self, learner: Learner, task: int, images: LabelledImages) -> Outputs:
+        """Outputs for the test images of one task, made from what was kept of them and keeping what can be kept."""
+        batches = images.images.split(learner.schedule.evaluation_batch_size)
+        old = self._parts.get(task, [None] * len(batches))
+        new = [learner.encode(batch, kept) for batch, kept in zip(batches, old, strict=True)]
+        if learner.keeps_features:
+            self._parts[task] = new
+        return concatenate_outputs([learner.classify(features) for features in new])
+
+
+@torch.no_grad()
+def evaluate(learner: Learner, seen: SeenTest, *, kept: KeptFeatures | None = None) -> Evaluation:
+    """Let a learner answer for the test images of all tasks seen.
+
+    Args:
+        learner: It must have learned these tasks, in this order.
+        seen: `Scenario.test_seen(task)`.
+        kept: Features from earlier evaluations of this learner on this scenario; it is brought up to date.
+
+    Returns:
+        The answers; `str` of it is a line with the accuracies.
+
+    Raises:
+        ValueError: If the learner has learned other classes than those of `seen`.
+
+    >>> from qkd_cil import BackboneConfig, SimpleCIL, scenario
+    >>> digits = scenario("digits", increment=2)
+    >>> learner = SimpleCIL(backbone=BackboneConfig("vit_tiny_patch16_224", weights="random", img_size=32, depth=1))
+    >>> learner.fit_task(digits.train_tasks[0])
+    >>> evaluate(learner, digits.test_seen(digits.train_tasks[0])).accuracy > 0.5
+    True
+    """
+    expected = [label for classes in seen.classes for label in classes]
+    if learner.classes.tolist() != expected:
+        raise ValueError(
+            f"the learner has learned {len(learner.classes)} classes, the test images show {len(expected)}; "
+            "evaluate on scenario.test_seen(task) of the task it learned last"
+        )
+    learner.eval()
+    kept = KeptFeatures() if kept is None else kept
+    parts = [kept.outputs(learner, task, images) for task, images in enumerate(seen.parts)]
+    outputs = concatenate_outputs(parts)
+    sizes = torch.tensor([len(part) for part in seen.parts])
+    tasks = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    logits, classes = outputs.logits.cpu(), learner.classes.cpu()
+    allowed = learner.task_of_class.cpu()[None] == tasks[:, None]
+    weights = None if outputs.routing is None else outputs.routing.cpu()
+    return Evaluation(
+        labels=torch.cat([part.labels for part in seen.parts]),
+        predictions=classes[logits.argmax(1)],
+        tasks=tasks,
+        predictions_given_task=classes[logits.masked_fill(~allowed, -torch.inf).argmax(1)],
+        routing=None if weights is None else torch.stack([part.mean(0) for part in weights.split(sizes.tolist())]),
+        chosen=None if weights is None else weights.argmax(1),
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    r"""What a run comes to; $R_{tj}$ is the accuracy on task j after task t, $A_t$ that on all images seen after t.
+
+    Attributes:
+        average_accuracy: $\frac1T \sum_t A_t$, "average incremental accuracy" (Rebuffi et al. 2017).
+        last_accuracy: $A_T$.
+        mean_task_accuracy: $\frac1T \sum_j R_{Tj}$, the other "average accuracy" (Lopez-Paz and Ranzato 2017).
+        forgetting: $\frac{1}{T-1} \sum_{j<T} (\max_{t<T} R_{tj} - R_{Tj})$ (Chaudhry et al. 2018); None for one task.
+        backward_transfer: $\frac{1}{T-1} \sum_{j<T} (R_{Tj} - R_{jj})$ (Lopez-Paz and Ranzato 2017); None for one task.
+        last_accuracy_given_task: $A_T$ if the true task is known.
+        average_routing_accuracy: Mean over t of the routing accuracy; None without routing.
+        last_routing_accuracy: Routing accuracy after the last task; None without routing.
+    """
+
+    average_accuracy: float
+    last_accuracy: float
+    mean_task_accuracy: float
+    forgetting: float | None
+    backward_transfer: float | None
+    last_accuracy_given_task: float
+    average_routing_accuracy: float | None
+    last_routing_accuracy: float | None
+
+
+def accuracy_matrix(evaluations: list[Evaluation]) -> Float[np.ndarray, "task task"]:
+    """Accuracy on each task (column) after each task (row); NaN where the task had not come yet."""
+    matrix = np.full((len(evaluations), len(evaluations)), np.nan)
+    for row, evaluation in zip(matrix, evaluations, strict=True):
+        row[: len(evaluation.task_accuracy)] = evaluation.task_accuracy
+    return matrix
+
+
+def summarise(evaluations: list[Evaluation]) -> Summary:
+    """What the evaluations after each task come to.
+
+    Args:
+        evaluations: One after each task, in order.
+
+    Returns:
+        Shares between 0 and 1.
+
+    Raises:
+        ValueError: If there is none.
+
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> first = Evaluation(labels[:2], labels[:2], torch.zeros(2, dtype=torch.int64), labels[:2])
+    >>> then = Evaluation(labels, torch.tensor([0, 1, 1, 1]), labels, labels)
+    >>> summary = summarise([first, then])
+    >>> summary.average_accuracy, summary.last_accuracy, summary.forgetting
+    (0.875, 0.75, 0.5)
+    """
+    if not evaluations:
+        raise ValueError("there is no evaluation to summarise; evaluate after every task")
+    matrix = accuracy_matrix(evaluations)
+    several = len(evaluations) > 1
+    last, earlier = matrix[-1], matrix[:-1]
+    routing = [each.routing_accuracy for each in evaluations if each.routing_accuracy is not None]
+    return Summary(
+        average_accuracy=float(np.mean([each.accuracy for each in evaluations])),
+        last_accuracy=evaluations[-1].accuracy,
+        mean_task_accuracy=float(last.mean()),
+        forgetting=float((np.nanmax(earlier[:, :-1], axis=0) - last[:-1]).mean()) if several else None,
+        backward_transfer=float((last - matrix.diagonal())[:-1].mean()) if several else None,
+        last_accuracy_given_task=evaluations[-1].accuracy_given_task,
+        average_routing_accuracy=float(np.mean(routing)) if routing else None,
+        last_routing_accuracy=routing[-1] if routing else None,
+    )
+
+
+def _share(right: Tensor) -> float:
+    return right.double().mean().item()

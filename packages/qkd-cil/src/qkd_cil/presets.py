@@ -1,0 +1,44 @@
+"""Named runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from qkd_cil.config import RunConfig
+from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig
+from qkd_cil.data.scenario import ScenarioConfig
+from qkd_cil.data.transforms import Augmentation
+from qkd_cil.embedded import GLYPH_VIT
+from qkd_cil.learners.finetune import FinetuneConfig
+from qkd_cil.learners.fitting import Schedule
+from qkd_cil.learners.simple_cil import SimpleCILConfig
+from qkd_cil.models.backbone import BackboneConfig
+
+PRESETS = {
+    "digits-b0-inc2": RunConfig(
+        data=DigitsConfig(),
+        tasks=ScenarioConfig(increment=2),
+        backbone=GLYPH_VIT,
+        schedule=Schedule(epochs=10, batch_size=32),
+    ),
+    "cifar100-small": RunConfig(
+        data=ArraysConfig(Path("cifar100.npz")),
+        tasks=ScenarioConfig(increment=10, train_per_class=50, test_per_class=50),
+        backbone=BackboneConfig(
+            name="vit_tiny_patch16_224",
+            weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k.fp16.safetensors",
+            img_size=112,
+        ),
+        schedule=Schedule(epochs=5, batch_size=48, augmentation=Augmentation(flip=0.5)),
+    ),
+    "cifar100-b0-inc10": RunConfig(
+        data=Cifar100Config(),
+        tasks=ScenarioConfig(increment=10),
+        backbone=BackboneConfig(name="vit_base_patch16_224.augreg_in21k"),
+        schedule=Schedule(epochs=20, batch_size=32, augmentation=Augmentation(crop=(0.5, 1.0), flip=0.5)),
+    ),
+}
+
+DEMO = {
+    "simple-cil": replace(PRESETS["digits-b0-inc2"], learner=SimpleCILConfig()),
+    "finetune-adapter": replace(PRESETS["digits-b0-inc2"], learner=FinetuneConfig()),
+}

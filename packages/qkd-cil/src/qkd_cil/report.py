@@ -1,0 +1,265 @@
+"""One self-contained page for a run, one that compares runs, and their table."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from papertrio_shared.checkpoint import atomic_write
+
+from qkd_cil import plots
+
+REPORT, RESULT = "report.html", "result.json"
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+p.sub { color: #666; margin-top: .2rem; }
+table { border-collapse: collapse; } td, th { padding: .3rem .9rem .3rem 0; text-align: left; }
+tr + tr td { border-top: 1px solid #e3e3e3; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; } figcaption { color: #555; font-size: .9rem; max-width: 40rem; } img { max-width: 100%; }
+pre { background: #f5f5f5; padding: 1rem; overflow: auto; font-size: .8rem; }
+"""
+MEASURES = {
+    "average_accuracy": "average accuracy (mean over tasks of the accuracy on all classes seen)",
+    "last_accuracy": "last accuracy (all classes, after the last task)",
+    "mean_task_accuracy": "mean of the last accuracies on each task",
+    "last_accuracy_given_task": "last accuracy if the true task is known",
+    "forgetting": "forgetting",
+    "backward_transfer": "backward transfer",
+    "average_routing_accuracy": "average routing accuracy",
+    "last_routing_accuracy": "last routing accuracy",
+}
+
+
+def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
+    """Write a run's pictures and `report.html`.
+
+    Args:
+        folder: Where they go.
+        result: What stands in `result.json`.
+
+    Returns:
+        The page, then the pictures.
+    """
+    routed = result["routing"] is not None
+    pictures = {
+        "accuracy": (
+            plots.accuracy_over_tasks({method_name(result["config"]["learner"]): [result["accuracy"]]}),
+            "Accuracy on the test images of all classes seen, after each task.",
+        ),
+        "matrix": (
+            plots.accuracy_matrix_picture(result["accuracy_matrix"]),
+            "Accuracy on each task after each task: forgetting shows down a column.",
+        ),
+        "task_confusion": (
+            plots.task_confusion_picture(
+                result["task_confusion"], by="the gate's largest weight" if routed else "the predicted class"
+            ),
+            "Where the images of each task were sent after the last task.",
+        ),
+    }
+    if routed:
+        pictures["routing"] = (
+            plots.routing_picture(result["routing"]),
+            "Mean weight the gate gives each task after the last task.",
+        )
+    paths = [folder / f"{name}.png" for name in pictures]
+    for path, (figure, _) in zip(paths, pictures.values(), strict=True):
+        plots.save(figure, path)
+    method = method_name(result["config"]["learner"])
+    body = [
+        f"<h1>{html.escape(method)} on {html.escape(result['dataset'])}</h1>",
+        f'<p class="sub">{_protocol(result)}</p>',
+        "<h2>Measures</h2>",
+        _table(_measure_rows(result)),
+        "<h2>Pictures</h2>",
+        '<div class="pictures">',
+        *(_embedded(path, caption) for path, (_, caption) in zip(paths, pictures.values(), strict=True)),
+        "</div>",
+        "<h2>Tasks</h2>",
+        _table(_task_rows(result), head=("task", "classes", "accuracy on all seen, %", "s to learn", "s to judge")),
+        "<h2>Config</h2>",
+        f"<pre>{html.escape(json.dumps(result['config'], indent=2))}</pre>",
+        "<h2>Environment</h2>",
+        f"<pre>{html.escape(json.dumps(result['environment'], indent=2))}</pre>",
+    ]
+    _write_page(folder / REPORT, f"{method} on {result['dataset']}", body)
+    return [folder / REPORT, *paths]
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One method's results over its seeds.
+
+    Attributes:
+        name: Its folder.
+        results: What stands in each seed's `result.json`.
+    """
+
+    name: str
+    results: tuple[dict[str, Any], ...]
+
+    def values(self, measure: str) -> list[float]:
+        """One figure of each seed, those without it left out."""
+        found = [each["summary"].get(measure, each.get(measure)) for each in self.results]
+        return [value for value in found if value is not None]
+
+
+def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
+    """Results of runs, each folder holding one seed or a folder for each of several.
+
+    Raises:
+        FileNotFoundError: If a folder holds no finished run.
+        ValueError: If a result is damaged.
+    """
+    runs = []
+    for folder in folders:
+        files = [folder / RESULT] if (folder / RESULT).is_file() else sorted(folder.glob(f"*/{RESULT}"))
+        if not files:
+            raise FileNotFoundError(f"{folder}: holds no finished run ({RESULT} is missing); check it or run --resume")
+        try:
+            results = tuple(json.loads(file.read_text(encoding="utf-8")) for file in files)
+            runs.append(ComparedRun(folder.name or str(folder), results))
+        except ValueError as error:
+            raise ValueError(f"{folder}: a {RESULT} is damaged; resume the run to write it anew") from error
+    return runs
+
+
+def markdown_table(runs: Sequence[ComparedRun]) -> str:
+    """Runs side by side: percentages as mean ± standard deviation over the seeds, and seconds.
+
+    >>> summary = {"average_accuracy": 0.5, "last_accuracy": 0.4, "forgetting": 0.1, "last_routing_accuracy": None}
+    >>> learner = {"class": "SimpleCILConfig"}
+    >>> result = {"summary": summary, "seconds": 3.2, "config": {"learner": learner}}
+    >>> print(markdown_table([ComparedRun("a", (result,))]).splitlines()[2])
+    | a | SimpleCIL | 1 | 50.00 | 40.00 | 10.00 | – | 3 |
+    """
+    head = ("run", "method", "seeds", "average", "last", "forgetting", "routing", "seconds")
+    lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
+    for run in runs:
+        methods = sorted({method_name(each["config"]["learner"]) for each in run.results})
+        cells = [run.name, ", ".join(methods), str(len(run.results))]
+        for measure in ("average_accuracy", "last_accuracy", "forgetting", "last_routing_accuracy"):
+            cells.append(_spread([100 * value for value in run.values(measure)], ".2f"))
+        cells.append(_spread(run.values("seconds"), ".0f"))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
+    """Write `comparison.md`, `comparison.png` and `comparison.html`.
+
+    Args:
+        folder: Where they go.
+        runs: At least one.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        ValueError: If the runs have different numbers of tasks.
+    """
+    lengths = {len(each["accuracy"]) for run in runs for each in run.results}
+    if len(lengths) > 1:
+        raise ValueError(f"the runs have {sorted(lengths)} tasks; compare runs of one scenario")
+    table, picture, page = (folder / f"comparison.{suffix}" for suffix in ("md", "png", "html"))
+    text = markdown_table(runs)
+    with atomic_write(table) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    plots.save(comparison_picture(runs), picture)
+    rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in text.splitlines()]
+    body = [
+        "<h1>Comparison</h1>",
+        f'<p class="sub">{_protocol(runs[0].results[0])}</p>',
+        _table(rows[2:], head=rows[0]),
+        '<p class="sub">Percent; mean ± standard deviation where there are several seeds.</p>',
+        _embedded(picture, "Accuracy on the test images of all classes seen, after each task."),
+    ]
+    _write_page(page, "Comparison", body)
+    return [table, picture, page]
+
+
+def comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
+    """Accuracy over tasks of several runs."""
+    return plots.accuracy_over_tasks({run.name: [each["accuracy"] for each in run.results] for run in runs})
+
+
+def method_name(learner: dict[str, Any]) -> str:
+    """What a learner's config is called: its class, its profile if it has one.
+
+    >>> method_name({"class": "QKDConfig", "profile": "paper"}), method_name({"class": "FinetuneConfig"})
+    ('QKD paper', 'Finetune')
+    """
+    name = str(learner["class"]).removesuffix("Config")
+    detail = learner.get("profile") or learner.get("trains")
+    return f"{name} {detail}" if detail else name
+
+
+def _protocol(result: dict[str, Any]) -> str:
+    sizes = [len(classes) for classes in result["task_classes"]]
+    tasks = f"{len(sizes)} tasks of {sizes[0]} classes" if len(set(sizes)) == 1 else f"tasks of {sizes} classes"
+    config = result["config"]
+    order = config["tasks"]["class_order_seed"]
+    return html.escape(
+        f"{result['dataset']}, {tasks}, class order seed {order}, backbone {config['backbone']['name']} at "
+        f"{config['backbone']['img_size']} px, {config['schedule']['epochs']} epochs"
+    )
+
+
+def _measure_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    summary = result["summary"]
+    rows = [(name, f"{100 * summary[key]:.2f} %") for key, name in MEASURES.items() if summary[key] is not None]
+    rows.append(("time to learn", f"{sum(result['fit_seconds']):.1f} s"))
+    rows.append(("time to judge after every task", f"{sum(result['evaluation_seconds']):.1f} s"))
+    rows.append(("numbers learned", f"{result['parameters'][-1]:,}"))
+    rows.append(("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"))
+    return rows
+
+
+def _task_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    names = result["class_names"]
+    rows: list[tuple[str, ...]] = []
+    for task, classes in enumerate(result["task_classes"]):
+        figures = 100 * result["accuracy"][task], result["fit_seconds"][task], result["evaluation_seconds"][task]
+        shown = ", ".join(names[label] for label in classes)
+        rows.append((str(task + 1), shown, f"{figures[0]:.2f}", f"{figures[1]:.1f}", f"{figures[2]:.1f}"))
+    return rows
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    if not values:
+        return "–"
+    mean = f"{np.mean(values):{form}}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):{form}}"
+
+
+def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+    def cell(text: str) -> str:
+        number = text[:1].isdigit() or text[:1] in "-–"
+        return f"<td{' class=n' if number else ''}>{html.escape(text)}</td>"
+
+    top = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    return f"<table><tr>{top}</tr>" + "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows) + "</table>"
+
+
+def _embedded(picture: Path, caption: str) -> str:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    text = html.escape(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def _write_page(path: Path, title: str, body: Sequence[str]) -> None:
+    page = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
+        *body,
+        "</body></html>",
+    ]
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join(page) + "\n", encoding="utf-8")

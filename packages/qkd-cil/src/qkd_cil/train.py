@@ -1,0 +1,198 @@
+"""A run: the tasks of a scenario one after another, with a checkpoint after each."""
+
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from papertrio_shared.checkpoint import CheckpointError, atomic_write, load_state, save_state
+from papertrio_shared.run import Run, config_to_dict, dict_to_config, read_config
+from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
+
+from qkd_cil.config import RunConfig
+from qkd_cil.data.scenario import ImageDataset, Scenario
+from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
+from qkd_cil.learners.fitting import Step
+from qkd_cil.learners.learner import Learner
+from qkd_cil.report import write_report
+
+CHECKPOINT, LEARNER, PREDICTIONS, RESULT = "checkpoint.pt", "learner.safetensors", "predictions.npz", "result.json"
+FORMAT = 1
+
+
+@dataclass
+class History:
+    """What a run has measured so far.
+
+    Attributes:
+        step: Number of the last row in `metrics.jsonl`.
+        evaluations: One after each task.
+        fit_seconds: Time of learning each task.
+        evaluation_seconds: Time of each evaluation.
+        parameters: Numbers learned so far, the pretrained ones left out, after each task.
+    """
+
+    step: int = 0
+    evaluations: list[Evaluation] = field(default_factory=list)
+    fit_seconds: list[float] = field(default_factory=list)
+    evaluation_seconds: list[float] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
+
+
+def run(config: RunConfig, folder: Path, *, dataset: ImageDataset | None = None) -> Summary:
+    """Go through all tasks and write everything into a new folder.
+
+    Args:
+        config: Data, tasks, network, method, schedule.
+        folder: Where `result.json`, `metrics.jsonl`, `predictions.npz`, `learner.safetensors` and `report.html` go.
+        dataset: The images, if they are in memory already.
+
+    Returns:
+        Accuracies and forgetting.
+
+    Raises:
+        FileNotFoundError: If data or weights are missing.
+        ValueError: If a part does not fit another, or the folder holds a run already.
+    """
+    scenario = Scenario(dataset or config.data.load(), config.tasks)
+    seed_everything(config.seed)
+    learner = config.build_learner()
+    with Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
+        return _go_on(record, scenario, learner, History())
+
+
+def resume(folder: Path) -> Summary:
+    """Finish a run from its last checkpoint, to the bits an uninterrupted one gives on a CPU.
+
+    Args:
+        folder: Where the run lies.
+
+    Returns:
+        Accuracies and forgetting.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run, or data or weights are missing.
+        ValueError: If the checkpoint is of another config or version, or the weights have changed.
+    """
+    config = dict_to_config(read_config(folder), RunConfig)
+    scenario = Scenario(config.data.load(), config.tasks)
+    seed_everything(config.seed)
+    learner = config.build_learner()
+    history = _restore(folder / CHECKPOINT, config, learner) if (folder / CHECKPOINT).exists() else History()
+    with Run.resume(folder, step=history.step) as record:
+        return _go_on(record, scenario, learner, history)
+
+
+def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) -> Summary:
+    kept = KeptFeatures()
+    total = len(scenario.train_tasks)
+    for task in scenario.train_tasks[len(history.evaluations) :]:
+
+        def log(step: Step) -> None:
+            history.step += 1
+            record.log(history.step, task=step.task, **{f"loss/{name}": value for name, value in step.losses.items()})
+
+        start = time.perf_counter()
+        learner.fit_task(task, on_step=log)
+        fitted = time.perf_counter()
+        evaluation = evaluate(learner, scenario.test_seen(task), kept=kept)
+        history.fit_seconds.append(fitted - start)
+        history.evaluation_seconds.append(time.perf_counter() - fitted)
+        history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
+        history.evaluations.append(evaluation)
+        history.step += 1
+        record.log(history.step, task=task.index, **_figures(history))
+        record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
+        _checkpoint(record, learner, history)
+    learner.save(record.folder / LEARNER)
+    _write_predictions(record.folder / PREDICTIONS, history.evaluations)
+    summary = summarise(history.evaluations)
+    result = _result(record, scenario, history, summary)
+    with atomic_write(record.folder / RESULT) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_report(record.folder, result)
+    return summary
+
+
+def _figures(history: History) -> dict[str, float]:
+    evaluation = history.evaluations[-1]
+    figures = {
+        "accuracy": evaluation.accuracy,
+        "accuracy_given_task": evaluation.accuracy_given_task,
+        "fit_seconds": history.fit_seconds[-1],
+        "evaluation_seconds": history.evaluation_seconds[-1],
+        "parameters": history.parameters[-1],
+    }
+    if evaluation.routing_accuracy is not None:
+        figures["routing_accuracy"] = evaluation.routing_accuracy
+    return figures
+
+
+def _checkpoint(record: Run, learner: Learner, history: History) -> None:
+    state = {
+        "format": FORMAT,
+        "config": record.config,
+        "learner": learner.learned_state(),
+        "history": {**vars(history), "evaluations": [dict(vars(each)) for each in history.evaluations]},
+        "rng": rng_state(),
+    }
+    save_state(record.folder / CHECKPOINT, state)
+
+
+def _restore(path: Path, config: RunConfig, learner: Learner) -> History:
+    state = load_state(path)
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
+            "wrote it"
+        )
+    if state["config"] != config_to_dict(config):
+        raise CheckpointError(f"{path}: belongs to another config than config.json beside it; restore that file")
+    try:
+        learner.load_learned_state(state["learner"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    restore_rng_state(state["rng"])
+    measured = {**state["history"], "evaluations": [Evaluation(**each) for each in state["history"]["evaluations"]]}
+    return History(**measured)
+
+
+def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:
+    arrays = {"labels": evaluations[-1].labels.numpy(), "tasks": evaluations[-1].tasks.numpy()}
+    for index, evaluation in enumerate(evaluations):
+        arrays[f"predictions_after_{index}"] = evaluation.predictions.numpy()
+        if evaluation.chosen is not None:
+            arrays[f"chosen_task_after_{index}"] = evaluation.chosen.numpy()
+    with atomic_write(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def _result(record: Run, scenario: Scenario, history: History, summary: Summary) -> dict[str, Any]:
+    last = history.evaluations[-1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "format": FORMAT,
+        "dataset": scenario.dataset.name,
+        "class_names": list(scenario.dataset.class_names),
+        "task_classes": [list(classes) for classes in scenario.task_classes],
+        "config": record.config,
+        "environment": json.loads((record.folder / "environment.json").read_text(encoding="utf-8")),
+        "summary": asdict(summary),
+        "accuracy": [each.accuracy for each in history.evaluations],
+        "accuracy_matrix": [
+            [None if np.isnan(value) else value for value in row] for row in accuracy_matrix(history.evaluations)
+        ],
+        "routing_accuracy": [each.routing_accuracy for each in history.evaluations],
+        "routing": None if last.routing is None else last.routing.tolist(),
+        "task_confusion": last.task_confusion.tolist(),
+        "fit_seconds": history.fit_seconds,
+        "evaluation_seconds": history.evaluation_seconds,
+        "parameters": history.parameters,
+        "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak,
+    }
