@@ -13,6 +13,7 @@ from typing import Any
 
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.metrics import mean_interval
+from papertrio_shared.run import environment
 
 Row = dict[str, Any]
 
@@ -73,9 +74,9 @@ def table(folder: Path, file: str, figures: dict[str, str]) -> str:
 
 
 def origins(paths: list[Path]) -> list[str]:
-    """Commit, device and threads that the runs name, each set once."""
+    """Commit, device and threads that the runs name, or else those of this process, each once."""
     known = [path.parent / "environment.json" for path in paths]
-    facts = [json.loads(path.read_text(encoding="utf-8")) for path in known if path.is_file()]
+    facts = [json.loads(path.read_text(encoding="utf-8")) for path in known if path.is_file()] or [environment()]
     names = ("commit", "device", "threads", "python")
     kinds = {name: ", ".join(sorted({str(fact.get(name)) for fact in facts})) for name in names}
     return [
