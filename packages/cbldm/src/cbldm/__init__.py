@@ -1,6 +1,31 @@
 """From a measured pair distribution function to ranked nanoparticle structures."""
 
+from .data.clusters import Geometry, library
 from .data.gr import PairDistribution, read_gr, write_gr
+from .fit import StructureFit, fit
+from .metrics import rw
+from .rank import Candidate, Recovery
+from .recover import recover
 from .scattering import pair_distribution, r_grid, structure_function
+from .simulate import SimulationSettings, simulate
+from .target import FitSettings
 
-__all__ = ["PairDistribution", "pair_distribution", "r_grid", "read_gr", "structure_function", "write_gr"]
+__all__ = [
+    "Candidate",
+    "FitSettings",
+    "Geometry",
+    "PairDistribution",
+    "Recovery",
+    "SimulationSettings",
+    "StructureFit",
+    "fit",
+    "library",
+    "pair_distribution",
+    "r_grid",
+    "read_gr",
+    "recover",
+    "rw",
+    "simulate",
+    "structure_function",
+    "write_gr",
+]

@@ -168,5 +168,8 @@ def resolve_divergence(divergence: str | Divergence) -> Divergence:
 
 
 def _unknown(name: str, known: "tuple[str, ...] | Mapping[str, object]") -> ValueError:
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+    def likeness(other: str) -> tuple[float, int]:
+        return difflib.SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))
+
+    nearest = max(known, key=likeness)
     return ValueError(f'divergence: "{name}" is unknown; did you mean "{nearest}"? There are {", ".join(known)}')

@@ -7,6 +7,8 @@ from qkd_cil.data.transforms import Augmentation
 from qkd_cil.embedded import GLYPH_VIT
 from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
 from qkd_cil.learners import (
+    PROFILES,
+    QKD,
     Batch,
     Finetune,
     FinetuneConfig,
@@ -15,6 +17,7 @@ from qkd_cil.learners import (
     Learner,
     LearnerConfig,
     Outputs,
+    QKDConfig,
     Schedule,
     SimpleCIL,
     SimpleCILConfig,
@@ -26,6 +29,8 @@ from qkd_cil.models.backbone import BackboneConfig
 
 __all__ = [
     "GLYPH_VIT",
+    "PROFILES",
+    "QKD",
     "AdapterConfig",
     "Augmentation",
     "BackboneConfig",
@@ -41,6 +46,7 @@ __all__ = [
     "Learner",
     "LearnerConfig",
     "Outputs",
+    "QKDConfig",
     "Scenario",
     "Schedule",
     "SeenTest",

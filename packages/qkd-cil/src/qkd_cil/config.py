@@ -11,6 +11,7 @@ from qkd_cil.learners.finetune import FinetuneConfig
 from qkd_cil.learners.fitting import Schedule
 from qkd_cil.learners.joint import JointConfig
 from qkd_cil.learners.learner import Learner
+from qkd_cil.learners.qkd import PROFILES, QKDConfig
 from qkd_cil.learners.simple_cil import SimpleCILConfig
 from qkd_cil.models.backbone import BackboneConfig
 
@@ -24,6 +25,10 @@ LearnerChoice = (
     Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]
     | Annotated[FinetuneConfig, tyro.conf.subcommand("finetune", description="one adapter, or all, goes on learning")]
     | Annotated[JointConfig, tyro.conf.subcommand("joint", description="anew on all tasks so far: the upper bound")]
+    | Annotated[QKDConfig, tyro.conf.subcommand("qkd", default=PROFILES["robust"], description="QKD, profile robust")]
+    | Annotated[
+        QKDConfig, tyro.conf.subcommand("qkd-paper", default=PROFILES["paper"], description="QKD, profile paper")
+    ]
 )
 
 
@@ -44,7 +49,7 @@ class RunConfig:
     data: DataChoice = field(default_factory=DigitsConfig)
     tasks: ScenarioConfig = field(default_factory=ScenarioConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    learner: LearnerChoice = field(default_factory=SimpleCILConfig)
+    learner: LearnerChoice = field(default_factory=QKDConfig)
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 1993
     device: str = "auto"

@@ -170,7 +170,16 @@ class Summary:
 
 
 def accuracy_matrix(evaluations: list[Evaluation]) -> Float[np.ndarray, "task task"]:
-    """Accuracy on each task (column) after each task (row); NaN where the task had not come yet."""
+    """Accuracy on each task (column) after each task (row); NaN where the task had not come yet.
+
+    Args:
+        evaluations: One after each task, in order.
+
+    >>> labels = torch.tensor([0, 1])
+    >>> both = Evaluation(labels, torch.tensor([0, 0]), tasks=labels, predictions_given_task=labels)
+    >>> accuracy_matrix([both, both]).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
     matrix = np.full((len(evaluations), len(evaluations)), np.nan)
     for row, evaluation in zip(matrix, evaluations, strict=True):
         row[: len(evaluation.task_accuracy)] = evaluation.task_accuracy

@@ -41,4 +41,5 @@ PRESETS = {
 DEMO = {
     "simple-cil": replace(PRESETS["digits-b0-inc2"], learner=SimpleCILConfig()),
     "finetune-adapter": replace(PRESETS["digits-b0-inc2"], learner=FinetuneConfig()),
+    "qkd": PRESETS["digits-b0-inc2"],
 }

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
+from papertrio_shared.run import config_to_dict
 
 from qkd_cil import plots
+from qkd_cil.learners.qkd import PROFILES
 
 REPORT, RESULT = "report.html", "result.json"
 STYLE = """
@@ -22,7 +25,8 @@ p.sub { color: #666; margin-top: .2rem; }
 table { border-collapse: collapse; } td, th { padding: .3rem .9rem .3rem 0; text-align: left; }
 tr + tr td { border-top: 1px solid #e3e3e3; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-figure { margin: 0; } figcaption { color: #555; font-size: .9rem; max-width: 40rem; } img { max-width: 100%; }
+figure { margin: 0; display: table; } img { max-width: 100%; }
+figcaption { color: #555; font-size: .9rem; display: table-caption; caption-side: bottom; }
 pre { background: #f5f5f5; padding: 1rem; overflow: auto; font-size: .8rem; }
 """
 MEASURES = {
@@ -191,13 +195,15 @@ def comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
 
 
 def method_name(learner: dict[str, Any]) -> str:
-    """What a learner's config is called: its class, its profile if it has one.
+    """What a learner's config is called: its class, and its profile or what it trains.
 
-    >>> method_name({"class": "QKDConfig", "profile": "paper"}), method_name({"class": "FinetuneConfig"})
-    ('QKD paper', 'Finetune')
+    >>> from qkd_cil.learners import FinetuneConfig, QKDConfig
+    >>> method_name(config_to_dict(QKDConfig())), method_name(config_to_dict(FinetuneConfig()))
+    ('QKD robust', 'Finetune adapter')
     """
     name = str(learner["class"]).removesuffix("Config")
-    detail = learner.get("profile") or learner.get("trains")
+    profiles = [profile for profile, config in PROFILES.items() if config_to_dict(config) == learner]
+    detail = learner.get("trains") or "".join(profiles)
     return f"{name} {detail}" if detail else name
 
 
@@ -241,7 +247,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
     def cell(text: str) -> str:
-        number = text[:1].isdigit() or text[:1] in "-–"
+        number = re.fullmatch(r"[-–]?[\d.,]*( [%\w]+| ± [\d.]+)?", text)
         return f"<td{' class=n' if number else ''}>{html.escape(text)}</td>"
 
     top = "".join(f"<th>{html.escape(text)}</th>" for text in head)

@@ -79,6 +79,8 @@ def resume(folder: Path) -> Summary:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
         ValueError: If the checkpoint is of another config or version, or the weights have changed.
     """
+    if (folder / RESULT).is_file():
+        return Summary(**json.loads((folder / RESULT).read_text(encoding="utf-8"))["summary"])
     config = dict_to_config(read_config(folder), RunConfig)
     scenario = Scenario(config.data.load(), config.tasks)
     seed_everything(config.seed)

@@ -28,6 +28,7 @@ class Sphere:
     def logmap(self, x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The tangent at x towards y, as long as their angle; at antipodes one of the many shortest ways is taken."""
         tangent = self.proju(x, y - x)  # y − x, not y: exact where the two nearly coincide
+        tangent = self.proju(x, tangent)  # again: near antipodes the first leaves the rounding of the long way through
         length = tangent.norm(dim=-1, keepdim=True)
         angle = self.dist(x, y)[..., None]
         tiny = torch.finfo(x.dtype).eps

@@ -22,7 +22,7 @@ from qkd_cil.embedded.glyphs import CHARACTERS, bend, draw_glyphs
 
 
 def pretrain(
-    *, out: Path = Path("glyph_vit.safetensors"), steps: int = 4000, batch_size: int = 128, learning_rate: float = 2e-3
+    *, out: Path = Path("glyph_vit.safetensors"), steps: int = 2500, batch_size: int = 128, learning_rate: float = 2e-3
 ) -> None:
     """Train the embedded network and write its weights in half precision.
 

@@ -10,10 +10,11 @@ from qkd_cil.learners.finetune import Finetune, FinetuneConfig
 from qkd_cil.learners.fitting import Batch, Schedule, Step
 from qkd_cil.learners.joint import Joint, JointConfig
 from qkd_cil.learners.learner import FORMAT, Learner, LearnerConfig, Outputs
+from qkd_cil.learners.qkd import PROFILES, QKD, QKDConfig
 from qkd_cil.learners.simple_cil import SimpleCIL, SimpleCILConfig
 from qkd_cil.models.backbone import BackboneConfig
 
-AnyLearnerConfig = SimpleCILConfig | FinetuneConfig | JointConfig
+AnyLearnerConfig = SimpleCILConfig | FinetuneConfig | JointConfig | QKDConfig
 
 
 def load(path: str | Path, *, weights: str | Path | None = None, device: str = "auto") -> Learner:

@@ -112,7 +112,7 @@ class Learner(nn.Module, ABC):
 
     def training_step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Terms of the loss by name, weighted: their sum goes down, each of them is logged."""
-        raise NotImplementedError(f"{type(self).__name__} has parameters to train, but no training step")
+        raise TypeError(f"{type(self).__name__} has parameters to train, but no training step")
 
     def end_task(self, task: Task) -> None:
         """After training: with the parameters as they stay."""

@@ -94,7 +94,7 @@ class Backbone(nn.Module):
     @property
     def adapter_count(self) -> int:
         """Number of adapters, one for each task so far."""
-        return len(self._parallel()[0].adapters)
+        return len(self.parallel_adapters()[0].adapters)
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -117,19 +117,21 @@ class Backbone(nn.Module):
 
     def add_adapter(self, generator: torch.Generator) -> int:
         """Append the adapter of a new task, freeze the earlier ones, and return its index."""
-        for parallel in self._parallel():
+        for parallel in self.parallel_adapters():
             parallel.add(generator)
         return self.adapter_count - 1
 
     def clear_adapters(self) -> None:
         """Forget all adapters."""
-        for parallel in self._parallel():
+        for parallel in self.parallel_adapters():
             parallel.adapters = nn.ModuleList()
             parallel.active = ()
 
     def adapter_parameters(self, task: int) -> list[nn.Parameter]:
         """Parameters of one task's adapter, block by block."""
-        return [parameter for parallel in self._parallel() for parameter in parallel.adapters[task].parameters()]
+        return [
+            parameter for parallel in self.parallel_adapters() for parameter in parallel.adapters[task].parameters()
+        ]
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch dim"]:
         """Features of the frozen network, normalised images in."""
@@ -161,7 +163,7 @@ class Backbone(nn.Module):
         self.vit.eval()
         return self
 
-    def _parallel(self) -> list[ParallelAdapters]:
+    def parallel_adapters(self) -> list[ParallelAdapters]:
         return [block.mlp for block in self.vit.blocks]
 
     def _embed(self, images: Tensor) -> Tensor:
@@ -170,7 +172,7 @@ class Backbone(nn.Module):
         return self.vit.norm_pre(self.vit.patch_drop(tokens))
 
     def _run(self, tokens: Tensor, active: tuple[int, ...]) -> Tensor:
-        for parallel in self._parallel():
+        for parallel in self.parallel_adapters():
             parallel.active = active
         return self.vit.forward_head(self.vit.norm(self.vit.blocks(tokens)), pre_logits=True)
 

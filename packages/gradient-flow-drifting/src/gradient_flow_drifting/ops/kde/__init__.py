@@ -27,8 +27,9 @@ from ._attention import is_supported, weighted_mean_attention
 from ._checks import check_cloud, check_weights, positive_numbers
 from .reference import weighted_mean_reference
 
-KdeBackend = Literal["auto", "reference", "attention"]
+KdeBackend = Literal["auto", "reference", "attention", "triton"]
 SelfTerms = Literal["keep", "leave_one_out"]
+TRITON_DIMENSIONS = 256
 
 
 class KdeScore(NamedTuple):
@@ -57,7 +58,8 @@ def kde_score(
         bandwidth: h, in the units of the points; of a sequence all are done in one pass.
         weights: Weight u ≥ 0 of each point of y; equal ones where None.
         self_terms: `"leave_one_out"` if row i of x is row i of y and its own term is to be left out.
-        backend: `"attention"` is the fused operator of a CPU; `"auto"` goes by the device.
+        backend: `"attention"` is the fused operator of a CPU, `"triton"` a GPU's, in float32 and up to 256
+            coordinates; `"auto"` goes by the device, and to the reference where neither serves.
 
     Returns:
         Score (inverse units of the points) and log density, with a leading axis of bandwidths if a sequence was given.
@@ -82,7 +84,18 @@ def kde_score(
     check_weights("weights", weights, "y", len(y), least=2 if leave_one_out else 1)
     log_weights = None if weights is None else _log_or_nothing(weights.to(x))
 
-    match resolve_backend(backend, x, y, gpu="reference", cpu="attention" if is_supported(x) else "reference"):
+    gpu = "triton" if x.shape[1] <= TRITON_DIMENSIONS and x.dtype != torch.float64 else "reference"
+    cpu = "attention" if is_supported(x) else "reference"
+    match resolve_backend(backend, x, y, gpu=gpu, cpu=cpu):
+        case "triton":
+            if x.shape[1] > TRITON_DIMENSIONS:
+                raise ValueError(
+                    f'backend: "triton" serves up to {TRITON_DIMENSIONS} coordinates, found {x.shape[1]}; '
+                    'take "auto" or "reference"'
+                )
+            from ._triton import weighted_mean_triton  # lazy: the package imports where Triton is missing
+
+            mean, log_sum = weighted_mean_triton(x, y, log_weights, bandwidths, leave_one_out)
         case "attention":
             if not is_supported(x):
                 raise ValueError(
@@ -93,7 +106,7 @@ def kde_score(
         case "reference":
             mean, log_sum = weighted_mean_reference(x, y, log_weights, bandwidths, leave_one_out)
         case _:
-            raise ValueError(f'backend: "auto", "reference" or "attention" is needed, found "{backend}"')
+            raise ValueError(f'backend: "auto", "reference", "attention" or "triton" is needed, found "{backend}"')
 
     h2 = x.new_tensor([h**2 for h in bandwidths])
     log_volume = 0.5 * x.shape[1] * torch.log(2 * math.pi * h2)

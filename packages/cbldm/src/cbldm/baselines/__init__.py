@@ -1,0 +1,1 @@
+"""Ways to a structure that learn nothing, for use and for comparison."""

@@ -1,0 +1,94 @@
+"""Files of one's own structures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io import read
+from scipy.spatial.distance import cdist
+
+CLOSEST = 0.5
+"""Atoms nearer than this are an error in the structure, Å."""
+
+
+def read_structure(path: Path) -> Atoms:
+    """Read a cluster from a file that ASE knows (.xyz above all).
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its atoms, Å; of several frames the last.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read (for .xyz, the line is named), is a crystal, has fewer than two atoms, an
+            unknown element, a coordinate that is no finite number, or two atoms at one place.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give a structure, such as cluster.xyz")
+    xyz = path.suffix.lower() == ".xyz"
+    if xyz:
+        _check_xyz(path)
+    try:
+        atoms = read(path)
+    except Exception as error:  # ASE's readers raise whatever they meet
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: ASE cannot read it ({reason}); give an .xyz file") from error
+    assert isinstance(atoms, Atoms)
+    if atoms.pbc.any():
+        raise ValueError(f"{path}: it is a crystal, repeated in space; cut a cluster from it")
+    if len(atoms) < 2:
+        raise ValueError(f"{path}: {len(atoms)} atom has no distance to another; give at least two atoms")
+    if pair := closest_pair(atoms.positions):
+        first, second, gap = pair
+        where = f"lines {first + 3} and {second + 3}" if xyz else f"atoms {first + 1} and {second + 1}"
+        raise ValueError(f"{path}, {where}: two atoms {gap:.3g} Å apart; remove one of them (lengths are in Å)")
+    return atoms
+
+
+def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
+    """Two atoms that stand at one place, nearer than 0.5 Å.
+
+    Args:
+        positions: Cartesian coordinates, Å.
+
+    Returns:
+        Their indices and distance (Å), or None.
+
+    >>> closest_pair(np.array([[0.0, 0, 0], [2, 0, 0], [2, 0, 0.1]]))
+    (1, 2, 0.1)
+    """
+    for first in range(len(positions) - 1):
+        gaps = cdist(positions[first : first + 1], positions[first + 1 :])[0]
+        if gaps.min() < CLOSEST:
+            second = int(gaps.argmin())
+            return first, first + 1 + second, float(gaps[second])
+    return None
+
+
+def _check_xyz(path: Path) -> None:
+    """Name the line of an .xyz file that is wrong, which ASE does not."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: it is no text; give an .xyz file") from error
+    count = lines[0].strip() if lines else ""
+    if not re.fullmatch(r"\d+", count):
+        raise ValueError(f"{path}, line 1: {count[:40]!r} is no number of atoms, which an .xyz file begins with")
+    if len(lines) < int(count) + 2:
+        raise ValueError(f"{path}, line {len(lines)}: the file ends before its {count} atoms; complete it")
+    for number, line in enumerate(lines[2 : int(count) + 2], 3):
+        words = line.split()
+        try:
+            position = [float(word) for word in words[1:4]]
+        except ValueError:
+            position = []
+        if len(position) < 3 or not np.isfinite(position).all():
+            raise ValueError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is no symbol with x, y and z in Å; correct it"
+            )
+        if words[0] not in atomic_numbers and not words[0].isdigit():
+            raise ValueError(f"{path}, line {number}: unknown element {words[0]!r}; give a symbol such as Pt")

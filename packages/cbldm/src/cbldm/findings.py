@@ -1,0 +1,150 @@
+"""What a search found, in plain words: the verdict, what its numbers cannot say, and a table for the terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from .rank import PLAUSIBLE, Recovery
+from .refine import RefinedStructure
+from .target import Target
+
+UNEXPLAINED = 0.5
+"""Rw above which the best candidate is called no explanation: a quarter of the sum of squares is then left over."""
+MORE_THAN_NOISE = 0.15
+"""Rw above which the misfit is told to be the structure's: a good measurement's noise leaves less."""
+
+
+def verdict(result: Recovery) -> str:
+    """The outcome of a search in two or three sentences.
+
+    Args:
+        result: The candidates.
+
+    Returns:
+        The sentences.
+    """
+    best = result[0]
+    found = f"{best.label} with {len(best.atoms)} atoms, bond {best.bond_length:.3f} Å, Rw = {best.rw:.3f}"
+    if best.rw > UNEXPLAINED:
+        return (
+            f"None of the {result.searched} geometries explains this curve: the best is {found}. What was measured is "
+            "probably no perfect cluster of one metal, or it is larger than those searched."
+        )
+    hint = (
+        " So large a misfit is more than noise: the particle differs from every geometry that was searched, and type "
+        "and size are hints."
+        if best.rw > MORE_THAN_NOISE
+        else ""
+    )
+    plausible = result.plausible
+    if len(plausible) == 1:
+        return f"Best of {result.searched} geometries: {found}. No other comes within {PLAUSIBLE:g} of its score.{hint}"
+    sizes = [len(each.atoms) for each in plausible]
+    types = ", ".join(f"{kind} {count}" for kind, count in Counter(e.geometry.type for e in plausible).most_common())
+    return (
+        f"Best of {result.searched} geometries: {found}. The curve hardly chooses among {len(plausible)} structures "
+        f"within {PLAUSIBLE:g} of its score: {min(sizes)} to {max(sizes)} atoms ({types}).{hint}"
+    )
+
+
+def caveats(result: Recovery) -> list[str]:
+    """What the numbers of a search can and cannot say.
+
+    Args:
+        result: The candidates.
+
+    Returns:
+        A sentence or two for each point.
+    """
+    low, high = result.dilations
+    return [
+        f"The element is not seen. In a particle of one element the form factors cancel, and G depends on geometry, "
+        f"bond length and displacement alone. {result.element} only set the bond lengths that were searched "
+        f"({low * result.bond:.2f} to {high * result.bond:.2f} Å) and the symbol in the files.",
+        "Mirror images have the same distances and the same G: a chiral structure is found with either hand.",
+        "The number of atoms follows from where G dies out and from how peaks relate. The absolute scale, which would "
+        "count neighbours, is refined because that of a measured curve cannot be trusted.",
+        "Only perfect, unrelaxed clusters were searched. Relaxed surfaces, defects, ligands, a mixture of sizes or "
+        "shapes and a substrate are in the difference curve, and can favour a wrong geometry.",
+        *_common(result.target),
+    ]
+
+
+def fit_verdict(found: RefinedStructure) -> str:
+    """The outcome of a fit in a sentence.
+
+    Args:
+        found: The refined structure.
+
+    Returns:
+        Its parameters with standard errors.
+    """
+    names = {"scale": "scale", "dilation": "dilation", "biso": "Biso (Å²)", "delta2": "delta2 (Å²)"}
+    p, e = found.fit.parameters._asdict(), found.fit.errors._asdict()
+    refined = ", ".join(f"{names[name]} {p[name]:.4f} ± {e[name]:.4f}" for name in found.fit.free)
+    return f"{found.label}, {len(found.atoms)} atoms: Rw = {found.rw:.3f}; {refined}; bond {found.bond_length:.4f} Å."
+
+
+def fit_caveats(target: Target) -> list[str]:
+    """What the numbers of a single fit can and cannot say.
+
+    Args:
+        target: The points.
+
+    Returns:
+        A sentence or two for each point.
+    """
+    return [
+        "A low Rw says that the structure agrees with the curve, not that no other does.",
+        "All distances were scaled together (dilation) and all atoms have one Biso; positions were not moved.",
+        *_common(target),
+    ]
+
+
+def _common(target: Target) -> list[str]:
+    return [
+        f"Rw = sqrt(Σ(Gobs − Gcalc)² / ΣGobs²), unweighted, on {len(target.r)} points from {target.r[0]:g} to "
+        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing.",
+        f"The score is n ln Rw² + k ln n (Bayesian information criterion) with k free parameters and "
+        f"n = {target.independent_points:.0f} independent points; lower is better. It takes the misfit for noise, so "
+        "a small difference of scores decides nothing.",
+        f"qdamp = {target.qdamp:g} Å⁻¹, {target.qdamp_source}, was held. A wrong one shifts what damps G at large r "
+        "to the number of atoms.",
+    ]
+
+
+def settings(target: Target) -> str:
+    """Fit range and instrument in a line.
+
+    Args:
+        target: The points.
+
+    Returns:
+        The line.
+    """
+    return (
+        f"fitted from {target.r[0]:g} to {target.r[-1]:g} Å, qmin {target.qmin:g}, qmax {target.qmax:g}, "
+        f"qdamp {target.qdamp:g} Å⁻¹"
+    )
+
+
+def table(structures: Sequence[RefinedStructure], *, rows: int = 10) -> str:
+    """A short table for the terminal.
+
+    Args:
+        structures: Best first.
+        rows: How many to show.
+
+    Returns:
+        Lines of text.
+    """
+    lines = ["rank  structure     atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  score above best"]
+    best = structures[0].score
+    for number, each in enumerate(structures[:rows], 1):
+        p = each.fit.parameters
+        lines.append(
+            f"{number:4d}  {each.label:12s}  {len(each.atoms):5d}  {each.bond_length:8.4f}  {each.rw:5.3f}  "
+            f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.score - best:16.1f}"
+        )
+    if len(structures) > rows:
+        lines.append(f"      and {len(structures) - rows} more")
+    return "\n".join(lines)

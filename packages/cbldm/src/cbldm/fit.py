@@ -1,0 +1,77 @@
+"""One's own structure, refined against a measured curve."""
+
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from .baselines.retrieval import scan
+from .data.gr import PairDistribution
+from .pairs import pairs_of
+from .refine import DILATIONS, Delta2, RefinedStructure, refine_structure
+from .scattering.form_factors import Radiation
+from .target import FIT_SETTINGS, FitSettings, Target, select_target
+
+MAX_ATOMS = 5000
+"""Largest structure: its distances are held in memory at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class StructureFit(RefinedStructure):
+    """A refined structure with the points it was fitted to.
+
+    Attributes:
+        target: The points.
+    """
+
+    target: Target
+
+
+def fit(
+    atoms: Atoms,
+    gr: PairDistribution,
+    *,
+    label: str = "structure",
+    delta2: Delta2 = "refine",
+    dilations: tuple[float, float] = DILATIONS,
+    radiation: Radiation = "xray",
+    settings: FitSettings = FIT_SETTINGS,
+) -> StructureFit:
+    """Refine scale, dilation, Biso and, where it pays, delta2 of a structure.
+
+    Args:
+        atoms: The cluster, of one element or several, Å; a cell and its periodicity are not used.
+        gr: Measured curve.
+        label: What to call the structure.
+        delta2: Whether delta2 is refined where it pays, or held at zero.
+        dilations: Range of the dilation.
+        radiation: What was scattered; it matters where there are several elements.
+        settings: Fit range and instrument.
+
+    Returns:
+        The fit, with standard errors.
+
+    Raises:
+        ValueError: If the structure has fewer than 2 or more than 5,000 atoms or two at one place, an element is
+            unknown, qmin or qmax is missing, or the curve is too short.
+
+    >>> from cbldm import simulate
+    >>> atoms = Atoms("Au4", positions=[[0, 0, 0], [2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
+    >>> found = fit(atoms, simulate(atoms))
+    >>> round(found.fit.parameters.dilation, 4), round(found.fit.parameters.biso, 3)
+    (1.0, 0.5)
+    """
+    if len(atoms) > MAX_ATOMS:
+        raise ValueError(f"{label}: {len(atoms)} atoms; a fit takes up to {MAX_ATOMS}, cut a smaller cluster")
+    low, high = dilations
+    if not 0 < low < 1 < high:
+        raise ValueError(f"dilations {low:g} to {high:g}: give a range around 1, such as 0.92 1.08")
+    target = select_target(gr, settings)
+    try:
+        pairs = pairs_of(atoms.positions, atoms.get_chemical_symbols())
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
+    start, _ = scan(pairs, target, dilations=dilations, radiation=radiation)
+    found = refine_structure(
+        label, atoms, pairs, target, start, delta2=delta2, dilations=dilations, radiation=radiation
+    )
+    return StructureFit(**vars(found), target=target)

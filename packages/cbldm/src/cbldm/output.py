@@ -1,0 +1,64 @@
+"""A folder of results that is there whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder beside `out` that takes its place when the block ends without an error.
+
+    Args:
+        out: Folder of the results. One that holds nothing but earlier results of the same kind is replaced.
+        owned: Patterns of the names of such results.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        ValueError: If `out` is a file, holds something else, or cannot be written.
+    """
+    out = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: it is a file; give another --out")
+    foreign = sorted(p.name for p in out.iterdir() if not any(p.match(name) for name in owned)) if out.exists() else []
+    if foreign:
+        raise ValueError(f"{out}: it holds {foreign[0]}, which is no earlier result; give a new folder as --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"{out}: it cannot be written ({reason}); give another --out") from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        _replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(temporary: Path, out: Path) -> None:
+    if not out.exists():
+        temporary.rename(out)
+        return
+    former = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        out.rename(former / out.name)
+        try:
+            temporary.rename(out)
+        except BaseException:
+            (former / out.name).rename(out)
+            raise
+    finally:
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,272 @@
+r"""Least-squares refinement of one structure against a measured curve.
+
+With every distance of the structure multiplied by the dilation $s$, $x_p = s d_p$ and $U = B_{iso} / 8\pi^2$,
+
+$$ G(r) = a \, e^{-(r q_{damp})^2/2} \, \frac{2}{\pi} \int_{q_\min}^{q_\max} F(q) \sin(qr) \, dq, \qquad
+   F(q) = \sum_p w_p(q) \, e^{-U q^2 \max(0, 1 - \delta_2 / x_p^2 + (q_{broad} x_p)^2)} \, \frac{\sin(q x_p)}{x_p},
+   \qquad w_p = \frac{2 f_{i_p} f_{j_p}}{N \langle f \rangle^2} $$
+
+(Farrow and Billinge 2009, Eqs. 7 and 8; peak width of Farrow et al. 2007). In one element w is 2/N: the form factors
+cancel. The derivatives by all four parameters are closed forms, so Gauss-Newton steps have their exact Jacobian, and
+the parameters standard errors.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+from scipy.optimize import least_squares
+from torch import Tensor
+
+from .metrics import penalised_score, rw
+from .pairs import PairGroup, Pairs
+from .scattering.form_factors import Radiation
+from .target import SineTransform, Target
+
+Delta2 = Literal["refine", "zero"]
+
+DILATIONS = (0.92, 1.08)
+BISO_RANGE = (0.01, 10.0)
+"""Limits of the displacement parameter, Å²."""
+DELTA2_START = 2.0
+"""Where the refinement of delta2 begins, Å²."""
+_CHUNK = 2**20
+"""Terms (distances × nodes) held at once."""
+
+
+class Parameters(NamedTuple):
+    """What is refined: scale, dilation of all distances, Biso (Å²), delta2 (Å²)."""
+
+    scale: float = 1.0
+    dilation: float = 1.0
+    biso: float = 0.5
+    delta2: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A refined structure.
+
+    Attributes:
+        parameters: Where the refinement ended.
+        errors: Standard errors, 0 for what was held. They take the curve as `independent_points` measurements of
+            equal error, which the misfit itself estimates.
+        free: Names of what was refined, in the order of `Parameters`.
+        rw: Residual of the fit.
+        score: Rw with a penalty for the free parameters (`metrics.penalised_score`); lower is better.
+        g: Calculated G on the target's points, Å⁻².
+    """
+
+    parameters: Parameters
+    errors: Parameters
+    free: tuple[str, ...]
+    rw: float
+    score: float
+    g: Float[np.ndarray, " points"]
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedStructure:
+    """A structure after its refinement.
+
+    Attributes:
+        label: What it is called.
+        atoms: The structure at its refined dilation, Å.
+        bond_length: Mean distance of nearest neighbours, Å.
+        fit: The fit that was kept.
+        rw_delta2_zero: Rw with scale, dilation and Biso free alone.
+    """
+
+    label: str
+    atoms: Atoms
+    bond_length: float
+    fit: Fit
+    rw_delta2_zero: float
+
+    @property
+    def rw(self) -> float:
+        """Rw of the fit."""
+        return self.fit.rw
+
+    @property
+    def score(self) -> float:
+        """Rw of the fit with its penalty for free parameters; lower is better."""
+        return self.fit.score
+
+
+class Model:
+    """G of one structure on a target's points, and its derivatives by the four parameters.
+
+    Args:
+        pairs: Distances of the structure.
+        target: The points and the settings.
+        max_dilation: Largest dilation that will be asked for.
+        radiation: What was scattered; it matters where there are several elements.
+    """
+
+    def __init__(self, pairs: Pairs, target: Target, *, max_dilation: float, radiation: Radiation = "xray") -> None:
+        self.pairs = pairs
+        self.qbroad = target.qbroad
+        self.transform = SineTransform(target, pairs.dmax * max_dilation)
+        self.weights = pairs.weights(self.transform.q, radiation)
+
+    def __call__(self, p: Parameters) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points 4"]]:
+        """G (Å⁻²) and its derivatives by scale, dilation, biso and delta2."""
+        parts = [self._group(g, p) * w for g, w in zip(self.pairs.groups, self.weights, strict=True)]
+        f, by_dilation, by_u, by_delta2 = torch.stack(parts).sum(0)
+        rows = torch.stack([f, p.scale * by_dilation, p.scale * by_u / (8 * math.pi**2), p.scale * by_delta2])
+        jacobian = self.transform(rows).numpy().T
+        return p.scale * jacobian[:, 0], jacobian
+
+    def _group(self, group: PairGroup, p: Parameters) -> Float[Tensor, "4 nq"]:
+        q = self.transform.q
+        size = max(1, _CHUNK // len(q))
+        chunks = zip(group.distances.split(size), group.counts.split(size), strict=True)
+        return torch.stack([_sums(d, count, q, p, self.qbroad) for d, count in chunks]).sum(0)
+
+
+def _sums(
+    d: Float[Tensor, " distinct"],
+    count: Float[Tensor, " distinct"],
+    q: Float[Tensor, " nq"],
+    p: Parameters,
+    qbroad: float,
+) -> Float[Tensor, "4 nq"]:
+    """Sum over the distances of the terms of F, and of their derivatives by s, U and δ₂."""
+    x = p.dilation * d
+    u, q2 = p.biso / (8 * math.pi**2), q**2
+    width = (1 - p.delta2 / x**2 + (qbroad * x) ** 2).clamp(min=0)
+    amplitude = (count / x)[:, None] * torch.exp(-u * torch.outer(width, q2))
+    phase = torch.outer(x, q)
+    sine, cosine = amplitude * torch.sin(phase), amplitude * torch.cos(phase)
+    moves = width > 0
+    by_delta2 = torch.where(moves, 1 / x**2, 0)  # less what the width loses
+    by_x = torch.where(moves, 2 * p.delta2 / x**3 + 2 * qbroad**2 * x, 0)
+    term, wide, near, spread, widening = torch.stack([torch.ones_like(d), width, by_delta2, d / x, d * by_x]) @ sine
+    by_dilation = q * (d @ cosine) - spread - u * q2 * widening
+    return torch.stack([term, by_dilation, -q2 * wide, u * q2 * near])
+
+
+def refine(
+    model: Model,
+    target: Target,
+    start: Parameters,
+    *,
+    free: Sequence[str] = ("scale", "dilation", "biso"),
+    dilations: tuple[float, float] = DILATIONS,
+) -> Fit:
+    r"""Minimise $\sum_i (G^{obs}_i - G^{calc}_i)^2$ over the free parameters, inside their limits.
+
+    A bounded trust-region Gauss-Newton (`scipy.optimize.least_squares`). `scale` is always free and starts at its
+    best value for the others' start.
+
+    Args:
+        model: The structure on the target's points.
+        target: Measured points.
+        start: Where to begin; what is not free stays there.
+        free: What is refined.
+        dilations: Limits of the dilation.
+
+    Returns:
+        The fit.
+
+    Raises:
+        ValueError: If `scale` is not free, or there are fewer independent points than parameters.
+    """
+    names = tuple(name for name in Parameters._fields if name in free)
+    if "scale" not in names:
+        raise ValueError(f"free {', '.join(free)}: the scale of a measured curve is never known; add scale")
+    freedom = target.independent_points - len(names)
+    if freedom <= 0:
+        raise ValueError(
+            f"fit range {target.r[0]:g} to {target.r[-1]:g} Å holds {target.independent_points:.1f} independent points "
+            f"for {len(names)} parameters; widen it"
+        )
+    columns = [Parameters._fields.index(name) for name in names]
+    limits = Parameters(
+        scale=(0.0, np.inf),  # type: ignore[arg-type]
+        dilation=dilations,  # type: ignore[arg-type]
+        biso=BISO_RANGE,  # type: ignore[arg-type]
+        delta2=(0.0, 0.95 * (model.pairs.dmin * start.dilation) ** 2),  # type: ignore[arg-type]
+    )
+    low, high = np.array([limits[column] for column in columns]).T
+
+    def at(values: np.ndarray) -> Parameters:
+        return start._replace(**dict(zip(names, map(float, values), strict=True)))
+
+    last: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+
+    def evaluate(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        key = values.tobytes()
+        if key not in last:
+            last.clear()
+            last[key] = model(at(values))
+        return last[key]
+
+    unit = model(start._replace(scale=1.0))[0]
+    scale = max(1e-3, float(unit @ target.g) / max(float(unit @ unit), 1e-30))
+    x0 = np.array(start._replace(scale=scale))[columns]
+    width = np.where(np.isfinite(high), high, 1.0) - low
+    solution = least_squares(
+        lambda values: evaluate(values)[0] - target.g,
+        np.clip(x0, low + 1e-6 * width, high - 1e-6 * width),
+        jac=lambda values: evaluate(values)[1][:, columns],
+        bounds=(low, high),
+        x_scale="jac",
+        max_nfev=100,
+    )
+    g, jacobian = evaluate(solution.x)
+    variance = float(np.square(g - target.g).sum()) / freedom
+    covariance = np.linalg.pinv(jacobian[:, columns].T @ jacobian[:, columns]) * variance
+    errors = Parameters(0.0, 0.0, 0.0, 0.0)._replace(
+        **dict(zip(names, np.sqrt(np.diag(covariance)).tolist(), strict=True))
+    )
+    residual = rw(target.g, g)
+    score = penalised_score(residual, free_parameters=len(names), independent_points=target.independent_points)
+    return Fit(at(solution.x), errors, names, residual, score, g)
+
+
+def refine_structure(
+    label: str,
+    atoms: Atoms,
+    pairs: Pairs,
+    target: Target,
+    start: Parameters,
+    *,
+    delta2: Delta2 = "refine",
+    dilations: tuple[float, float] = DILATIONS,
+    radiation: Radiation = "xray",
+) -> RefinedStructure:
+    """Refine scale, dilation and Biso with delta2 at zero, then delta2 too.
+
+    Args:
+        label: What to call the structure.
+        atoms: The structure at dilation 1, Å.
+        pairs: Its distances.
+        target: Measured points.
+        start: Where to begin.
+        delta2: `"refine"` tries the second stage and keeps it if its score is better, `"zero"` leaves it out.
+        dilations: Limits of the dilation.
+        radiation: What was scattered.
+
+    Returns:
+        The structure with the fit that was kept.
+
+    Raises:
+        ValueError: As `refine`.
+    """
+    model = Model(pairs, target, max_dilation=dilations[1], radiation=radiation)
+    first = refine(model, target, start._replace(delta2=0.0), dilations=dilations)
+    kept = first
+    if delta2 == "refine":
+        begin = first.parameters._replace(delta2=DELTA2_START)
+        second = refine(model, target, begin, free=Parameters._fields, dilations=dilations)
+        kept = min(second, first, key=lambda fit: fit.score)
+    dilated = atoms.copy()
+    dilated.positions = kept.parameters.dilation * (dilated.positions - dilated.positions.mean(axis=0))
+    return RefinedStructure(label, dilated, kept.parameters.dilation * pairs.bond_length, kept, first.rw)

@@ -1,0 +1,152 @@
+"""What a structure is fitted to: the points of a measured curve inside the fit range, and the instrument's settings."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import roots_legendre
+from torch import Tensor
+
+from .data.gr import PairDistribution
+
+QDAMP = 0.04
+"""Damping taken where a file names none, Å⁻¹: usual for a flat detector at a rapid-acquisition PDF beamline."""
+
+
+_INSTRUMENT = ("qmin", "qmax", "qdamp", "qbroad")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Which points of a curve are fitted, and with what instrument.
+
+    Attributes:
+        rmin: Start of the fit range, Å.
+        rmax: End of the fit range, Å; the curve's end, where it comes first.
+        qmin: Lower limit of the sine transform that made G, 1/Å; by default the file's.
+        qmax: Upper limit of it, 1/Å; by default the file's.
+        qdamp: Damping by the instrument's resolution, 1/Å; by default the file's, or else 0.04.
+        qbroad: Broadening by it, 1/Å; by default the file's, or else 0.
+    """
+
+    rmin: float = 2.0
+    rmax: float = 20.0
+    qmin: float | None = None
+    qmax: float | None = None
+    qdamp: float | None = None
+    qbroad: float | None = None
+
+
+FIT_SETTINGS = FitSettings()
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Points of a measured curve and the settings of its instrument.
+
+    Attributes:
+        r: Distances, Å.
+        g: Measured G, Å⁻².
+        qmin: Lower limit of the sine transform that made G, Å⁻¹.
+        qmax: Upper limit, Å⁻¹.
+        qdamp: Damping by the instrument's resolution, Å⁻¹.
+        qbroad: Broadening by it, Å⁻¹.
+        qdamp_source: Where qdamp comes from, in words.
+        name: What the curve is called.
+    """
+
+    r: Float[np.ndarray, " points"]
+    g: Float[np.ndarray, " points"]
+    qmin: float
+    qmax: float
+    qdamp: float
+    qbroad: float = 0.0
+    qdamp_source: str = "given"
+    name: str = "curve"
+
+    @property
+    def independent_points(self) -> float:
+        r"""How much the curve can tell: $(r_\max - r_\min)(q_\max - q_\min)/\pi$, however finely it is sampled."""
+        return float(self.r[-1] - self.r[0]) * (self.qmax - self.qmin) / math.pi
+
+
+def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) -> Target:
+    """Take what is fitted from a measured curve.
+
+    Args:
+        gr: Measured curve.
+        settings: Fit range, and what the file does not say about the instrument.
+
+    Returns:
+        The points with rmin ≤ r ≤ rmax, and the instrument.
+
+    Raises:
+        ValueError: If qmin or qmax is missing or wrong, qdamp is negative, or the range holds too little.
+    """
+    known = {name: value for name in _INSTRUMENT if (value := getattr(settings, name)) is not None}
+    if not 0 <= settings.rmin < settings.rmax:
+        raise ValueError(f"fit range {settings.rmin:g} to {settings.rmax:g} Å is empty; give --rmin below --rmax")
+    curve = replace(gr, **known).within(settings.rmin, settings.rmax)
+    qmin, qmax = curve.qmin, curve.qmax
+    if qmin is None:
+        raise ValueError(f"{gr.name}: its header names no qmin; give it with --qmin")
+    assert qmax is not None  # `within` asks for it
+    if not 0 <= qmin < qmax < math.inf:
+        raise ValueError(f"{gr.name}: qmin {qmin:g} and qmax {qmax:g} 1/Å are no range; give --qmin and --qmax")
+    qdamp = QDAMP if curve.qdamp is None else curve.qdamp
+    qbroad = curve.qbroad or 0.0
+    for name, value in (("qdamp", qdamp), ("qbroad", qbroad)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{gr.name}: {name} {value:g} 1/Å is no instrument's; give --{name} from 0 to 1")
+    if not np.any(curve.g):
+        raise ValueError(f"{gr.name}: G is zero from {curve.r[0]:g} to {curve.r[-1]:g} Å; give a measured curve")
+    source = (
+        "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "as the file has it"
+    )
+    return Target(np.asarray(curve.r, float), np.asarray(curve.g, float), qmin, qmax, qdamp, qbroad, source, gr.name)
+
+
+class SineTransform:
+    r"""$G(r) = e^{-(r q_{damp})^2/2} \frac{2}{\pi} \int F(q) \sin(qr) dq$ by Gauss-Legendre nodes, as one matrix.
+
+    F of a cluster of width D times sin(qr) oscillates no faster than (D + r), so that many half periods in the range
+    of q, and 30 nodes more, integrate it to rounding.
+
+    Args:
+        target: The points and the settings.
+        dmax: Longest distance of the clusters to be transformed, Å.
+    """
+
+    def __init__(self, target: Target, dmax: float) -> None:
+        phase = (float(target.r[-1]) + dmax) * (target.qmax - target.qmin) / 2
+        # Rounded up, so that clusters of nearly one size share a matrix.
+        nodes = 32 * math.ceil((0.53 * phase + 30) / 32)
+        self.q, self.matrix, self._overlap, self._gram = _transform(target, nodes)
+        self._total = float(np.square(target.g).sum())
+
+    def __call__(self, f: Float[Tensor, "*curves nq"]) -> Float[Tensor, "*curves points"]:
+        """G of each F, Å⁻²."""
+        return f @ self.matrix
+
+    def rw(self, f: Float[Tensor, "*curves nq"]) -> Float[Tensor, "*curves"]:
+        r"""Rw of each F at its best scale above 0, without going through G.
+
+        The best scale leaves $R_w^2 = 1 - \langle G^{obs}, G\rangle^2 / (\|G^{obs}\|^2 \|G\|^2)$, and both products
+        are a linear and a quadratic form in F.
+        """
+        overlap = (f @ self._overlap).clamp(min=0)
+        norm = ((f @ self._gram) * f).sum(-1)
+        return (1 - overlap**2 / (self._total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
+
+
+@lru_cache(maxsize=32)
+def _transform(target: Target, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, weights = roots_legendre(nodes)
+    half = (target.qmax - target.qmin) / 2
+    q = target.qmin + half * (x + 1)
+    envelope = np.exp(-np.square(target.r * target.qdamp) / 2)
+    matrix = torch.from_numpy((2 / math.pi) * (half * weights)[:, None] * np.sin(np.outer(q, target.r)) * envelope)
+    return torch.from_numpy(q), matrix, matrix @ torch.from_numpy(target.g), matrix @ matrix.T

@@ -1,0 +1,382 @@
+"""QKD: quantum-gated task-interaction knowledge distillation (Li, Xiao, Cao et al. 2026, arXiv 2604.11112)."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from qkd_cil.data.scenario import Task
+from qkd_cil.learners.fitting import Batch, Schedule
+from qkd_cil.learners.learner import Learner, Outputs
+from qkd_cil.models.adapter import Adapter
+from qkd_cil.models.backbone import BackboneConfig
+from qkd_cil.models.classifier import Classifier, Similarity
+from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
+from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
+
+Sparsity = Literal["l1", "entropy", "none"]
+Profile = Literal["robust", "paper"]
+
+GAMMA = 0.1  # shrinkage of every covariance
+
+
+@dataclass(frozen=True)
+class QKDConfig:
+    """The switches of QKD; the defaults are the profile `robust`.
+
+    Args:
+        gate: The circuit-induced gate.
+        gate_gradient: What the gate learns from. `distillation`: the distillation loss alone, as published; it selects
+            the teacher that already agrees. `routing`: after each task, telling the tasks of Gaussian draws apart.
+        distillation: Weight λ_kd of the distillation loss.
+        sparsity: `l1`: ‖α‖₁, as published, which is one for every α and so without gradient; `entropy`; `none`.
+        sparsity_weight: λ_s.
+        rank: Of the truncated singular value decomposition behind a task's embedding.
+        similarity: Form of the unified classifier, which the paper leaves open.
+        contrast: Classes in the cross-entropy: `all` seen so far, as published, or those of the present `task`.
+        adapter_start: A new adapter starts at `zero`, or at the weights of the `previous` one.
+        alignment: `none`, as published: every adapter is judged by the unified classifier; `gaussian`: by a linear
+            discriminant of its own over the class means and covariance in its feature space.
+        ridge: How strongly the map that takes earlier classes into a new adapter's space is held to no change.
+        routing_steps: Steps of the gate after each task.
+        routing_learning_rate: Of these steps, Adam.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    >>> QKDConfig().gate.ending, PAPER.gate.ending
+    ('data', 'entangle')
+    """
+
+    gate: QuantumGateConfig = field(default_factory=QuantumGateConfig)
+    gate_gradient: Literal["distillation", "routing"] = "routing"
+    distillation: float = 1.0
+    sparsity: Sparsity = "entropy"
+    sparsity_weight: float = 0.05
+    rank: int = 12
+    similarity: Similarity = "cosine"
+    contrast: Literal["all", "task"] = "task"
+    adapter_start: Literal["zero", "previous"] = "previous"
+    alignment: Literal["none", "gaussian"] = "gaussian"
+    ridge: float = 0.1
+    routing_steps: int = 300
+    routing_learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        if min(self.distillation, self.sparsity_weight, self.ridge) < 0 or min(self.rank, self.routing_steps) < 1:
+            raise ValueError("qkd: weights must not be negative, rank and routing_steps must be positive")
+
+    def build(self, backbone: BackboneConfig, schedule: Schedule, *, seed: int, device: str) -> "QKD":
+        """The learner, before its first task."""
+        return QKD(self, backbone=backbone, schedule=schedule, seed=seed, device=device)
+
+
+PAPER = QKDConfig(
+    gate=QuantumGateConfig(ending="entangle", projection="first", temperature=1.0, learn_temperature=False),
+    gate_gradient="distillation",
+    sparsity="l1",
+    contrast="all",
+    adapter_start="zero",
+    alignment="none",
+)
+PROFILES: dict[Profile, QKDConfig] = {"robust": QKDConfig(), "paper": PAPER}
+
+
+class GateWarning(RuntimeWarning):
+    """The gate does not route."""
+
+
+class QKD(Learner):
+    r"""An adapter for each task, taught by the earlier ones; a circuit weighs teachers and, in the end, logits.
+
+    In task $t$ the adapter $A_t$ and the unified classifier minimise
+
+    $$\mathrm{CE} + \lambda_{kd} \sum_{i<t} \alpha_i \, \mathrm{KL}(\sigma(z^{(i)}) \,\|\, \sigma(z^{(t)}))
+    + \lambda_s \Omega(\alpha), \qquad \alpha = \mathrm{softmax}(p(h) / \tau), \quad h = f(x; A_1),$$
+
+    with $z^{(i)}$ the logits of adapter $i$; while it trains, α is over the teachers alone. A label is the largest
+    entry of $\sum_i \alpha_i z^{(i)}$. What the profile `robust` changes is told switch by switch in `QKDConfig`.
+    Teachers are frozen: without augmentation their features are computed once for a task; with it they go through one
+    batched pass in each step.
+
+    Args:
+        config: The switches; None: those of `profile`.
+        profile: `robust`, or `paper`: what is published.
+        settings: Backbone, schedule, seed and device, as every learner takes them.
+
+    >>> from qkd_cil import scenario
+    >>> digits = scenario("digits", base_classes=2, increment=2, train_per_class=4, test_per_class=4)
+    >>> tiny = BackboneConfig("vit_tiny_patch16_224", weights="random", img_size=16, depth=1)
+    >>> learner = QKD(backbone=tiny, schedule=Schedule(epochs=1))
+    >>> learner.fit_task(digits.train_tasks[0])
+    >>> learner.outputs(digits.train_tasks[0].train.images).routing.shape
+    torch.Size([8, 1])
+    """
+
+    keeps_features = True
+    means: Float[Tensor, "task class dim"]
+    scatter: Float[Tensor, "task dim dim"]
+    totals: Float[Tensor, " task"]
+    head_weights: Float[Tensor, "task class dim"]
+    head_biases: Float[Tensor, "task class"]
+
+    def __init__(self, config: QKDConfig | None = None, *, profile: Profile = "robust", **settings: Any) -> None:
+        self.qkd = config or PROFILES[profile]
+        super().__init__(self.qkd, **settings)
+        dim = self.backbone.dim
+        self.classifier = Classifier(dim, similarity=self.qkd.similarity).to(self.device)
+        self.gate = QuantumGate(dim, self.qkd.gate, generator=self.generator("gate")).to(self.device)
+        for name, shape in (
+            ("means", (0, 0, dim)),
+            ("scatter", (0, dim, dim)),
+            ("totals", (0,)),
+            ("head_weights", (0, 0, dim)),
+            ("head_biases", (0, 0)),
+        ):
+            self.register_buffer(name, torch.zeros(shape, device=self.device))
+        self.teacher_features: Tensor | None = None
+        self.diagnostics: dict[str, float] = {}
+
+    # ---- the hooks
+
+    def begin_task(self, task: Task) -> None:
+        """A new adapter, rows for the new classes, and the teachers' features where they can be kept."""
+        index = self.backbone.add_adapter(self.generator("adapter"))
+        if index and self.qkd.adapter_start == "previous":
+            new, old = (self.backbone.adapter_parameters(which) for which in (index, index - 1))
+            with torch.no_grad():
+                for parameter, start in zip(new, old, strict=True):
+                    parameter.copy_(start)
+        self.classifier.grow(len(task.classes), self.generator("classifier"))
+        self.teacher_features = self._features(task, range(index))
+        if self.qkd.alignment == "gaussian":
+            features = self._features(task, [index])[0]
+            first = self.classifier.class_count - len(task.classes)
+            targets = self.positions(task.train.labels) - first
+            rows = moments(features, targets, classes=len(task.classes)).means
+            self.classifier.set_rows(torch.arange(first, self.classifier.class_count), rows)
+
+    def parameters_to_train(self) -> list[nn.Parameter]:
+        """The new adapter and the classifier; the gate where it learns from distillation."""
+        chosen = [*self.backbone.adapter_parameters(self.task_count - 1), *self.classifier.parameters()]
+        if self.qkd.gate_gradient == "distillation" and self.gate.task_count:
+            chosen += [parameter for parameter in self.gate.parameters() if parameter.requires_grad]
+        return chosen
+
+    def training_step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropy, distillation from the gated teachers, sparsity of the gate."""
+        index = self.task_count - 1
+        logits = self.classifier(self.backbone.adapted(batch.images, tasks=[index])[0])
+        losses = {"cross_entropy": self._cross_entropy(logits, batch.targets)}
+        if not index:
+            return losses
+        teachers = self._teachers(batch)
+        alpha = self.gate(teachers[0])
+        if self.qkd.gate_gradient == "routing":
+            alpha = alpha.detach()
+        divergence = distillation_divergence(self.classifier(teachers).detach(), logits)
+        losses["distillation"] = self.qkd.distillation * (alpha * divergence).sum(dim=1).mean()
+        if self.qkd.gate_gradient == "distillation":
+            losses["sparsity"] = self.qkd.sparsity_weight * sparsity_penalty(alpha, self.qkd.sparsity)
+        return losses
+
+    def end_task(self, task: Task) -> None:
+        """The task's embedding; then, where asked for, the aligned classifiers and the routing of the gate."""
+        index = self.task_count - 1
+        matrices = [
+            matrix
+            for block in self.backbone.parallel_adapters()
+            if isinstance(adapter := block.adapters[index], Adapter)
+            for matrix in (adapter.down.weight.T, adapter.up.weight)
+        ]
+        self.gate.add_task(task_embedding(matrices, rank=self.qkd.rank))
+        assert self.teacher_features is not None
+        features = torch.cat([self.teacher_features, self._features(task, [index])])
+        self.teacher_features = None
+        if self.qkd.alignment == "gaussian" or self.qkd.gate_gradient == "routing":
+            self._update_moments(features, self.positions(task.train.labels))
+        if self.qkd.alignment == "gaussian":
+            self._align()
+        if self.qkd.gate_gradient == "routing" and index:
+            with torch.enable_grad():
+                self._route()
+        self.diagnostics = gate_diagnostics(self.gate, features[0])
+
+    def encode(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Features under every adapter, side by side; those of earlier adapters never change."""
+        known = 0 if kept is None else kept.shape[1] // self.backbone.dim
+        values = self.prepare(images) if known < self.task_count else images
+        new = [self.backbone.adapted(values, tasks=[index])[0] for index in range(known, self.task_count)]
+        return torch.cat([*([] if kept is None else [kept]), *new], dim=1)
+
+    def classify(self, features: Tensor) -> Outputs:
+        """Logits of all adapters, mixed by the gate."""
+        by_task = features.unflatten(1, (self.task_count, -1))
+        alpha = self.gate(by_task[:, 0])
+        if self.qkd.alignment == "gaussian":
+            logits = torch.einsum("btd,tcd->btc", by_task, self.head_weights) + self.head_biases
+        else:
+            logits = self.classifier(by_task)
+        return Outputs(torch.einsum("bt,btc->bc", alpha, logits), alpha)
+
+    # ---- its parts
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.contrast == "task" else 0
+        return F.cross_entropy(logits[:, first:], targets - first)
+
+    @torch.no_grad()
+    def _features(self, task: Task, adapters: range | list[int]) -> Float[Tensor, "task n dim"]:
+        """Features of the training images as they are, under some adapters."""
+        if not adapters:
+            return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
+        parts = task.train.images.split(self.schedule.evaluation_batch_size)
+        return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
+
+    @torch.no_grad()
+    def _teachers(self, batch: Batch) -> Float[Tensor, "task batch dim"]:
+        if self.schedule.augmentation.changes:
+            return self.backbone.adapted(batch.images, tasks=range(self.task_count - 1))
+        assert self.teacher_features is not None
+        return self.teacher_features[:, batch.rows.to(self.device)]
+
+    def _update_moments(self, features: Float[Tensor, "task n dim"], targets: Int64[Tensor, " n"]) -> None:
+        """Add the new classes in every adapter's space, and bring the earlier ones into the new adapter's space.
+
+        Earlier classes are known in the spaces of the adapters that stood when they came. Into the new one their
+        moments go by the affine map between the two spaces that the present images show.
+        """
+        new = int(self.task_sizes[-1])
+        old = len(self.classes) - new
+        each = [moments(part.double(), targets - old, classes=new) for part in features]
+        spaces = [Gaussians(*known) for known in zip(self.means, self.scatter, self.totals, strict=True)]
+        if spaces:
+            affine = affine_map(features[-2].double(), features[-1].double(), ridge=self.qkd.ridge)
+            spaces.append(transport(Gaussians(*(part.double() for part in spaces[-1])), affine))
+            each = [merge(space, fresh) for space, fresh in zip(spaces, each, strict=True)]
+        self.means = torch.stack([space.means for space in each]).to(self.means)
+        self.scatter = torch.stack([space.scatter for space in each]).to(self.scatter)
+        self.totals = torch.stack([space.total for space in each]).to(self.totals)
+
+    def _align(self) -> None:
+        """For each adapter the linear discriminant of all classes in its space."""
+        heads = [
+            discriminant(Gaussians(*(part.double() for part in space)), shrinkage=GAMMA)
+            for space in zip(self.means, self.scatter, self.totals, strict=True)
+        ]
+        self.head_weights = torch.stack([weights for weights, _ in heads]).to(self.head_weights)
+        self.head_biases = torch.stack([biases for _, biases in heads]).to(self.head_biases)
+
+    def _route(self) -> None:
+        """Teach the gate to tell tasks apart, on draws from the Gaussians of all classes under the first adapter."""
+        space = Gaussians(self.means[0], self.scatter[0], self.totals[0])
+        trained = [parameter for parameter in self.gate.parameters() if parameter.requires_grad]
+        steps, rate = self.qkd.routing_steps, self.qkd.routing_learning_rate
+        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+        numbers = self.generator("routing")
+        for _ in range(steps):
+            targets = torch.randint(len(self.classes), (256,), generator=numbers).to(self.device)
+            alpha = self.gate(sample(space, targets, shrinkage=GAMMA, generator=numbers))
+            loss = F.nll_loss(alpha.clamp_min(1e-12).log(), self.task_of_class[targets])
+            loss = loss + self.qkd.sparsity_weight * sparsity_penalty(alpha, self.qkd.sparsity)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+
+def distillation_divergence(
+    teachers: Float[Tensor, "task batch class"], student: Float[Tensor, "batch class"]
+) -> Float[Tensor, "batch task"]:
+    r"""$\mathrm{KL}(\sigma(z^{(i)}) \,\|\, \sigma(z^{(t)}))$ of each teacher $i$ from the student $t$.
+
+    Args:
+        teachers: Logits $z^{(i)}$.
+        student: Logits $z^{(t)}$.
+
+    Returns:
+        Nats, zero where they agree.
+
+    >>> distillation_divergence(torch.tensor([[[0.0, 0.0]]]), torch.tensor([[0.0, 0.0]]))
+    tensor([[0.]])
+    """
+    teacher = teachers.log_softmax(dim=-1)
+    return (teacher.exp() * (teacher - student.log_softmax(dim=-1))).sum(dim=-1).T
+
+
+def sparsity_penalty(alpha: Float[Tensor, "batch task"], kind: Sparsity) -> Float[Tensor, ""]:
+    r"""$\Omega(\alpha)$, mean over the batch: $\lVert\alpha\rVert_1$ (one for every gate), the entropy, or zero.
+
+    Args:
+        alpha: Weights of the tasks.
+        kind: Which.
+
+    >>> sparsity_penalty(torch.tensor([[0.3, 0.7]]), "l1")
+    tensor(1.)
+    """
+    if kind == "l1":
+        return alpha.abs().sum(dim=1).mean()
+    if kind == "entropy":
+        return entropy(alpha).mean()
+    return alpha.new_zeros(())
+
+
+def entropy(alpha: Float[Tensor, "batch task"]) -> Float[Tensor, " batch"]:
+    """Entropy of each gate, nats.
+
+    Args:
+        alpha: Weights of the tasks.
+
+    >>> entropy(torch.tensor([[1.0, 0.0]]))
+    tensor([0.])
+    """
+    return torch.special.entr(alpha).sum(dim=1)
+
+
+def gate_diagnostics(gate: QuantumGate, features: Float[Tensor, "n dim"]) -> dict[str, float]:
+    """How much the gate routes; warns where it cannot.
+
+    Args:
+        gate: With at least one task.
+        features: Features of the first adapter, of some images.
+
+    Returns:
+        `fidelity_spread`: mean over images of the standard deviation of the scores over the tasks;
+        `gate_entropy`: mean entropy of α over that of uniform weights; `largest_weight`: mean of the largest α;
+        `uniform_weight`: 1/T; `theta_gradient`: norm of the gradient of log α of the first choice with respect to θ.
+    """
+    tasks = gate.task_count
+    with torch.enable_grad():
+        scores = gate.scores(features)
+        alpha = (scores / gate.temperature).softmax(dim=1)
+        largest = alpha.max(dim=1).values
+        (gradient,) = torch.autograd.grad(largest.log().mean(), [gate.theta], allow_unused=True)
+    found = {
+        "fidelity_spread": scores.detach().std(dim=1, correction=0).mean().item(),
+        "gate_entropy": (entropy(alpha.detach()).mean() / torch.tensor(float(max(tasks, 2))).log()).item(),
+        "largest_weight": largest.detach().mean().item(),
+        "uniform_weight": 1 / tasks,
+        "theta_gradient": 0.0 if gradient is None else gradient.norm().item(),
+    }
+    if tasks > 1 and found["largest_weight"] < 1.5 * found["uniform_weight"]:
+        warnings.warn(
+            f"the gate does not route: its largest weight is {found['largest_weight']:.3f} on average where equal "
+            f"weights are {found['uniform_weight']:.3f} (spread of the scores {found['fidelity_spread']:.2g}, "
+            f"temperature {gate.temperature.item():.2g}); lower the temperature or learn the projection",
+            GateWarning,
+            stacklevel=2,
+        )
+    if tasks > 1 and gate.theta.numel() and found["theta_gradient"] < 1e-6:
+        warnings.warn(
+            f"the circuit's weights do not matter: the gradient of theta is {found['theta_gradient']:.1g}; "
+            "have two layers or more and the ending 'data'",
+            GateWarning,
+            stacklevel=2,
+        )
+    return found

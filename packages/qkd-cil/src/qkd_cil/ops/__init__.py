@@ -1,0 +1,1 @@
+"""Numerical kernels, each behind a contract with a choice of back ends."""

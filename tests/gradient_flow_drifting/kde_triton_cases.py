@@ -1,0 +1,71 @@
+"""Cases for the Triton kernels; `test_kde_triton.py` runs them through the interpreter or on a GPU."""
+
+import pytest
+import torch
+from close import assert_close_by_name
+from gradient_flow_drifting import kde_score
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("self_terms", ["keep", "leave_one_out"])
+@pytest.mark.parametrize("widths", [(0.9,), (0.6, 1.0, 2.5)])
+@pytest.mark.parametrize(("n", "m", "d"), [(1, 2, 1), (70, 97, 2), (33, 33, 5), (17, 75, 33)])
+def test_outputs_and_gradients(
+    n: int, m: int, d: int, widths: tuple[float, ...], self_terms: str, weighted: bool
+) -> None:
+    results = {}
+    for backend, dtype, device in (("reference", torch.float64, "cpu"), ("triton", torch.float32, DEVICE)):
+        torch.manual_seed(2)
+        x = torch.randn(n, d)
+        leaves = {"x": x, "y": torch.cat([x, torch.randn(m - n, d)])}
+        if weighted:
+            leaves["weights"] = torch.rand(m) * (torch.arange(m) != 4)
+        leaves = {name: each.to(device, dtype).requires_grad_() for name, each in leaves.items()}
+        result = kde_score(
+            leaves["x"],
+            leaves["y"],
+            bandwidth=[width * d**0.5 for width in widths],
+            weights=leaves.get("weights"),
+            self_terms=self_terms,
+            backend=backend,
+        )
+        loss = sum((each * torch.randn(each.shape).to(each)).sum() for each in result)
+        inputs = list(leaves.values())
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        plain = torch.autograd.grad(loss, inputs, retain_graph=True)
+        second = torch.autograd.grad(sum((each * torch.randn(each.shape).to(each)).sum() for each in first), inputs)
+        results[backend] = {
+            **result._asdict(),
+            **{f"grad_{name}": each for name, each in zip(leaves, plain, strict=True)},
+            **{f"second_{name}": each for name, each in zip(leaves, second, strict=True)},
+        }
+    assert_close_by_name(results["triton"], results["reference"], rtol=1e-4)
+
+
+def test_strided_input_and_no_queries() -> None:
+    x = torch.randn(6, 40, device=DEVICE).T[::2]
+    y = torch.randn(6, 66, device=DEVICE).T[::2].requires_grad_()
+    assert not x.is_contiguous()
+    expected = kde_score(x.double().cpu(), y.detach().double().cpu(), bandwidth=1.5, backend="reference")
+    assert_close_by_name(kde_score(x, y, bandwidth=1.5, backend="triton")._asdict(), expected._asdict(), rtol=1e-5)
+    none = kde_score(x[:0], y, bandwidth=(1.0, 2.0), backend="triton")
+    assert none.score.shape == (2, 0, 6)
+    assert none.log_density.shape == (2, 0)
+    (grad,) = torch.autograd.grad(none.score.sum() + none.log_density.sum(), y)
+    assert not grad.any()
+
+
+def test_low_dimensions_are_free_of_cancellation() -> None:
+    x, y = torch.randn(40, 2, device=DEVICE), torch.randn(60, 2, device=DEVICE)
+    result = kde_score(x, y, bandwidth=0.003, backend="triton")
+    expected = kde_score(x.double().cpu(), y.double().cpu(), bandwidth=0.003, backend="reference")
+    assert_close_by_name(result._asdict(), expected._asdict(), rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_auto_goes_by_the_device() -> None:
+    x = torch.randn(40, 2, device=DEVICE)
+    auto, triton = (kde_score(x, x, bandwidth=0.5, backend=backend) for backend in ("auto", "triton"))
+    assert torch.equal(auto.score, triton.score)
