@@ -143,10 +143,10 @@ def test_measured_curves(data_folder: Path, file: str, element: str, label: str,
     ("file", "label", "bond"),
     [
         ("BCC_h_2_k_9_l_9", "BCC 2 2 6", 2.25),
-        ("Decahedron_p_5_q_1_r_0", "Dec 5 1 0", 2.56),
-        ("FCC_h_3_k_6_l_7", "FCC 3 6 6", 2.42),
+        pytest.param("Decahedron_p_5_q_1_r_0", "Dec 5 1 0", 2.56, marks=pytest.mark.slow),
+        pytest.param("FCC_h_3_k_6_l_7", "FCC 3 6 6", 2.42, marks=pytest.mark.slow),
         ("HCP_Size1_4_Size2_4_Size3_4", "HCP 4 4 4", 2.52),
-        ("Icosahedron_shell_3", "Ico 3", 2.44),
+        pytest.param("Icosahedron_shell_3", "Ico 3", 2.44, marks=pytest.mark.slow),
         ("SC_h_4_k_4_l_5", "SC 4 4 5", 2.44),
     ],
 )
