@@ -185,6 +185,9 @@ def animate(
     start = _plane(frames[0], geometry)
     sector = ((np.arctan2(start[1], start[0]) / (2 * np.pi) + 0.5) * len(_HUES)).astype(int) % len(_HUES)
     points = axes.scatter(*start, s=5, c=_HUES[sector], linewidths=0)
+    axes.set_title(titles[0], fontsize=10)
+    figure.draw_without_rendering()  # lays the axes out, which need not be done for each frame
+    figure.set_layout_engine("none")
     pictures = []
     for frame, title in progress(list(zip(frames, titles, strict=True)), "animate"):
         points.set_offsets(np.stack(_plane(frame, geometry), 1))

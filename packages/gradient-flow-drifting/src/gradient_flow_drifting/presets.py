@@ -29,9 +29,9 @@ DEMO = TrainConfig(
     draws=4,
 )
 SMOKE = TrainConfig(
-    flow=ParticleFlow(particles=2048, steps=60),
-    regression=Regression(steps=200),
-    drifting=Drifting(steps=150, bandwidths=_FINE),
+    flow=ParticleFlow(particles=2048, steps=50),
+    regression=Regression(steps=150),
+    drifting=Drifting(steps=120, bandwidths=_FINE),
     frames=12,
     draws=1,
 )
