@@ -76,6 +76,19 @@ def test_exact_field_is_the_gradient_of_the_energy(
     assert float((field + len(x) * gradient).abs().max()) < 1e-8
 
 
+@pytest.mark.parametrize(("divergence", "weights"), CASES)
+def test_energy_falls_along_the_exact_flow(divergence: str | Divergence, weights: dict[str, float]) -> None:
+    x, y = clouds(1)
+    energies = []
+    for _ in range(6):
+        energies.append(float(energy(weights, x, y)))
+        velocity = exact_field(divergence, x, y)
+        slope = -float(velocity.square().sum()) / len(x)
+        x = x + 0.02 * velocity
+        assert float(energy(weights, x, y)) - energies[-1] < 0.5 * 0.02 * slope  # at least half of the first order
+    assert energies == sorted(energies, reverse=True)
+
+
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize(("divergence", "weights"), CASES[:2] + CASES[3:])
 def test_monte_carlo_is_within_four_standard_errors(

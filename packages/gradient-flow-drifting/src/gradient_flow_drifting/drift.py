@@ -28,7 +28,7 @@ Field = Literal["density", "exact"]
 VelocityUnit = Literal["mean_shift", "score"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drift:
     """The velocity of each particle and what it came from; leading axes of bandwidths where several were given.
 
@@ -45,7 +45,7 @@ class Drift:
     log_ratio: Float[Tensor, "*bandwidths n"]
     log_density_positives: Float[Tensor, "*bandwidths n"]
     log_density_negatives: Float[Tensor, "*bandwidths n"]
-    _count_positives: Callable[[], Tensor] = field(repr=False, compare=False)
+    _count_positives: Callable[[], Tensor] = field(repr=False)
 
     @cached_property
     def effective_sample_size(self) -> Float[Tensor, "*bandwidths n"]:
@@ -84,7 +84,7 @@ def drift(
         positive_weights: Weight ≥ 0 of each positive; equal ones where None.
         negative_weights: Weight ≥ 0 of each negative; equal ones where None.
         self_terms: `"leave_one_out"` leaves the term of x itself out of q_h, for which the first rows of `negatives`
-            must be x; `"keep"` keeps it.
+            must be x; `"keep"` keeps it, and there is no field where negatives and positives are the same.
         field: `"density"`, or `"exact"` (Gaussian kernel) by Monte-Carlo.
         draws: Quasi-random draws for each particle of the exact field; powers of two are stratified best.
         generator: Source of the scrambling of the draws; torch's global one where None.
@@ -269,9 +269,8 @@ def _check_clouds(
         raise ValueError(
             f"kernel: {type(kernel).__name__} lives on {kernel.space.__name__}, manifold is {type(manifold).__name__}"
         )
-    check_cloud("x", x)  # before its dimension is asked for
     for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
-        check_cloud(name, cloud, dimension=x.shape[1])
+        check_cloud(name, cloud, dimension=None if name == "x" else x.shape[1])
         if not manifold.check_point_on_manifold(cloud):
             raise ValueError(f"{name}: points off the {type(manifold).__name__.lower()}; project them with projx first")
     if self_terms != "leave_one_out":

@@ -68,8 +68,8 @@ class PairDistribution:
         r = self.r[inside]
         if len(r) < 2 or r[-1] - r[0] < SHORTEST_RANGE:
             raise ValueError(
-                f"{self.name}: r from {self.r[0]:g} to {self.r[-1]:g} Å covers less than {SHORTEST_RANGE:g} Å of the fit "
-                f"range {rmin:g} to {rmax:g} Å, too short to decide; give a longer curve or another --rmin and --rmax"
+                f"{self.name}: r from {self.r[0]:g} to {self.r[-1]:g} Å covers less than {SHORTEST_RANGE:g} Å of "
+                f"the fit range {rmin:g} to {rmax:g} Å, too short to decide; give a longer curve or other limits"
             )
         return replace(self, r=r, g=self.g[inside], dg=None if self.dg is None else self.dg[inside])
 

@@ -170,8 +170,8 @@ def _refuse_by_values(g: np.ndarray, name: str) -> None:
     if (g >= 0).all():
         tail = g[-(len(g) // 4) :]
         to_one = abs(tail.mean() - 1) < 0.1 and tail.std() < 0.3
-        looks = "and the end tends to 1, so it looks like S(Q)" if to_one else "so it looks like an intensity I(Q)"
-        raise ValueError(f"{name}: no value is negative, {looks}, not G(r); {_REMEDY}")
+        looks = " and the end tends to 1, so it looks like S(Q)" if to_one else ", so it looks like an intensity I(Q)"
+        raise ValueError(f"{name}: no value is negative{looks}, not G(r); {_REMEDY}")
 
 
 def _refuse_by_range(r: np.ndarray, qmax: float | None, rmax: str, name: str) -> None:
@@ -211,13 +211,10 @@ def _radiation(text: str) -> str | None:
 
 def _uncertainty(table: np.ndarray, labels: list[str]) -> np.ndarray | None:
     columns = table.shape[1]
-    named = [
-        k for k, label in enumerate(labels[:columns]) if k >= 2 and re.match(r"(d|sigma|err|std|unc)_?g?\b", label)
-    ]
-    of_g = [k for k in named if re.match(r"d_?g", labels[k])] or [k for k in named if not re.match(r"d_?r", labels[k])]
-    if of_g:
-        dg = table[:, of_g[0]]
-    elif columns in (3, 4) and not (columns == 3 and named):
+    named = [k for k, label in enumerate(labels[:columns]) if k >= 2 and re.match(r"d_?g|sigma|err|std|unc", label)]
+    if named:
+        dg = table[:, named[0]]
+    elif columns == 4 or (columns == 3 and len(labels) < 3):
         dg = table[:, -1]
     else:
         return None

@@ -24,6 +24,9 @@ from .instrument import (
 from .quadrature import band_limited_weights
 from .scatterers import Elements, Scatterers
 
+WIDEST = 1e4
+"""The grid of Q grows with the longest distance and the greatest r; beyond this nothing is meant, Å."""
+
 
 def structure_function(
     positions: Float[Tensor, "*batch atoms 3"] | Float[np.ndarray, "*batch atoms 3"],
@@ -148,6 +151,8 @@ def pair_distribution(
     positions = _as_tensor(positions)
     _check_limits(qmin, qmax, radiation)
     bins = _bins(rmin, rmax, rstep, r, compat).to(positions.device)
+    if float(bins.max()) > WIDEST:
+        raise ValueError(f"G is wanted at r = {float(bins.max()):.6g} Å; give at most {WIDEST:g} Å")
     scatterers = Scatterers.of(
         positions,
         elements,
@@ -174,7 +179,12 @@ def pair_distribution(
 def _exact(
     scatterers: Scatterers, r: Tensor, rstep: float | None, qmin: float, qmax: float, backend: DebyeBackend
 ) -> Float[Tensor, "clusters bins"]:
-    qstep = exact_qstep(float(r.max()), scatterers.diameter, umax=float(scatterers.umax.max()))
+    diameter = scatterers.diameter
+    if diameter > WIDEST:
+        raise ValueError(
+            f"a cluster is {diameter:.6g} Å wide; its atoms are further apart than {WIDEST:g} Å, bring them together"
+        )
+    qstep = exact_qstep(float(r.max()), diameter, umax=float(scatterers.umax.max()))
     grid = None if rstep is None else ExactGrid.of(r, rstep, qmax, qstep)
     qstep = qstep if grid is None else grid.qstep
     nq = len(band_limited_weights(qmin, qmax, qstep))

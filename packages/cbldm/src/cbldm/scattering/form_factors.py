@@ -96,7 +96,7 @@ def amplitudes(species: Sequence[str], q: Float[Tensor, " nq"], radiation: Radia
 @cache
 def _element(symbol: str) -> str:
     found = _ION.fullmatch(symbol)
-    known = [str(element) for element in periodictable.elements][1:]  # without the neutron
+    known = [str(element) for element in periodictable.elements if element.number > 0]  # without the neutron
     element = found[1] if found else symbol
     if element in known:
         return element

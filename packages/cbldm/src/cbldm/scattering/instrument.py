@@ -12,6 +12,8 @@ from .quadrature import band_limited_weights
 
 Compat = Literal["exact", "diffpy"]
 
+MOST_BINS = 10**7
+
 _SAME = 2.0**-26
 """Relative to one step, what diffpy counts as on the grid."""
 _PEAK = math.sqrt(-2 * math.log(3.33e-6))
@@ -23,13 +25,13 @@ def r_grid(rmin: float, rmax: float, rstep: float, *, compat: Compat = "exact") 
 
     Args:
         rmin, rmax, rstep: Å.
-        compat: `"diffpy"` keeps diffpy's round-off, by which rmax itself can slip in (as in 0 to 1.1 in steps of 0.1).
+        compat: `"diffpy"` keeps diffpy's round-off, by which rmax itself can slip in (as 1.12 in steps of 0.01).
 
     Returns:
         r, Å, in float64.
 
     Raises:
-        ValueError: If rstep is not positive, rmin negative or rmax not above rmin.
+        ValueError: If rstep is not positive or far too small, rmin negative or rmax not above rmin.
 
     >>> r_grid(2.0, 2.3, 0.1)
     tensor([2.0000, 2.1000, 2.2000], dtype=torch.float64)
@@ -39,6 +41,10 @@ def r_grid(rmin: float, rmax: float, rstep: float, *, compat: Compat = "exact") 
     if not 0 <= rmin < rmax < math.inf:
         raise ValueError(
             f"the range from rmin = {rmin} to rmax = {rmax} Å is empty or negative; 0 <= rmin < rmax is wanted"
+        )
+    if rmax / rstep > MOST_BINS:
+        raise ValueError(
+            f"{rmax / rstep:.3g} steps of rstep = {rstep} Å up to rmax = {rmax} Å are too many; take a coarser rstep"
         )
     stop = math.ceil(rmax / rstep) if compat == "diffpy" else math.ceil(rmax / rstep - 1e-6)
     return rstep * torch.arange(_low_steps(rmin, rstep), stop, dtype=torch.float64)

@@ -57,6 +57,8 @@ class Scatterers:
             raise ValueError(f"positions are {positions.dtype}; coordinates in Å of a floating type are wanted")
         *batch, atoms, _ = positions.shape
         clusters = math.prod(batch)
+        if clusters == 0:
+            raise ValueError(f"positions have the shape {tuple(positions.shape)}: no cluster; give at least one")
         if mask is None:
             mask = torch.ones(positions.shape[:-1], dtype=torch.bool, device=positions.device)
         elif mask.shape != positions.shape[:-1]:
@@ -75,6 +77,8 @@ class Scatterers:
                 raise ValueError(
                     f"{name} has the shape {tuple(tensor.shape)}; one or one for each cluster {tuple(batch)} is wanted"
                 )
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} is not finite")
             return tensor.expand(batch).reshape(clusters)
 
         return cls(

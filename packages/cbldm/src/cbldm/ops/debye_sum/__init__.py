@@ -79,7 +79,7 @@ def debye_sum(
     widths = [torch.as_tensor(w, dtype=torch.float64, device=positions.device) for w in (delta1, delta2, qbroad)]
     arguments = (
         positions.reshape(clusters, *positions.shape[-2:]),
-        species.reshape(clusters, -1),
+        species.reshape(clusters, positions.shape[-2]),
         amplitudes,
         u.reshape(clusters, *u.shape[len(batch) :]),
         torch.stack([w.expand(batch).reshape(clusters) for w in widths]),
@@ -94,4 +94,4 @@ def debye_sum(
             total = debye_sum_nufft(*arguments)
         case _:
             total = debye_sum_reference(*arguments)
-    return total.reshape(*batch, -1)
+    return total.reshape(*batch, amplitudes.shape[1])

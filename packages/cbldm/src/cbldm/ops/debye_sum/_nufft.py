@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from itertools import accumulate, combinations_with_replacement, groupby, pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import finufft
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.special import ive
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -27,6 +28,9 @@ POINTS = 2**16
 """Distances in one transform; a longer list is cut into pieces, which also is what the threads share."""
 
 
+T = TypeVar("T")
+
+
 class Piece(NamedTuple):
     """Distances `start` to `stop` of the flat list, all of one segment (a cluster's pairs of two species)."""
 
@@ -35,14 +39,14 @@ class Piece(NamedTuple):
     stop: int
 
 
-def _share(pieces: list[Piece], work: Callable[[list[Piece]], None]) -> None:
-    """Deal the pieces to torch's number of threads, each with its own plan."""
-    threads = min(torch.get_num_threads(), len(pieces))
+def _share(items: list[T], work: Callable[[list[T]], None]) -> None:
+    """Deal the items to as many threads as torch has."""
+    threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
-        return work(pieces)
+        work(items)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [pieces[k::threads] for k in range(threads)]))
-    return None
+        list(pool.map(work, [items[k::threads] for k in range(threads)]))
 
 
 def _plan(kind: int, nq: int, transforms: int, tolerance: float) -> finufft.Plan:
@@ -117,7 +121,7 @@ class _SineSums(torch.autograd.Function):
             modes = np.zeros((terms, 2 * nq), dtype=complex)
             for piece in mine:
                 # One transform returns Σ g sin(kx) as its real and Σ g k cos(kx) as its imaginary part.
-                sine, cosine = g[piece.segment] / 2j, 0.5j * k * g[piece.segment]
+                sine, cosine = np.sign(k) * g[piece.segment] / 2j, 0.5j * k * g[piece.segment]
                 modes[:, nq:] = sine + cosine
                 modes[:, nq - 1 : 0 : -1] = (cosine - sine)[:, 1:]
                 cut = slice(piece.start, piece.stop)
@@ -137,8 +141,8 @@ class Block(NamedTuple):
 
     cluster: int
     species: tuple[int, int]
-    i: Tensor
-    j: Tensor | None
+    i: np.ndarray
+    j: np.ndarray | None
 
     @property
     def pairs(self) -> int:
@@ -146,10 +150,10 @@ class Block(NamedTuple):
         return n * (n - 1) // 2 if self.j is None else n * len(self.j)
 
 
-def _blocks(species: Tensor) -> Iterator[Block]:
+def _blocks(species: np.ndarray) -> Iterator[Block]:
     for cluster, row in enumerate(species):
-        kinds = [(s, (row == s).nonzero()[:, 0].split(ATOMS)) for s in row[row >= 0].unique().tolist()]
-        parts = [(s, part) for s, split in kinds for part in split]
+        kinds = [(int(s), np.flatnonzero(row == s)) for s in np.unique(row[row >= 0])]
+        parts = [(s, i[k : k + ATOMS]) for s, i in kinds for k in range(0, len(i), ATOMS)]
         for (n, (s, i)), (m, (r, j)) in combinations_with_replacement(enumerate(parts), 2):
             block = Block(cluster, (s, r), i, None if n == m else j)
             if block.pairs:
@@ -159,24 +163,66 @@ def _blocks(species: Tensor) -> Iterator[Block]:
 def _groups(blocks: Iterator[Block]) -> Iterator[list[Block]]:
     """Lists of blocks that together are small enough to be held at once."""
     group: list[Block] = []
+    pairs = 0
     for block in blocks:
-        if group and (len(group) == SEGMENTS or sum(b.pairs for b in group) + block.pairs > PAIRS):
+        if group and (len(group) == SEGMENTS or pairs + block.pairs > PAIRS):
             yield group
-            group = []
+            group, pairs = [], 0
         group.append(block)
+        pairs += block.pairs
     if group:
         yield group
 
 
-def _distances(x: Tensor, block: Block) -> Tensor:
-    x = x[block.cluster]
-    if block.j is None:
-        return torch.pdist(x[block.i])
-    return torch.cdist(x[block.i], x[block.j], compute_mode="donot_use_mm_for_euclid_dist").flatten()
+class _Distances(torch.autograd.Function):
+    """Distances of the blocks' pairs as a flat list, made block by block by the threads that transform them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: list[Block], ends: list[int]) -> Tensor:
+        places, out = x.detach().numpy(), np.empty(ends[-1])
+
+        def work(mine: list[int]) -> None:
+            for k in mine:
+                block, d = blocks[k], out[ends[k] : ends[k + 1]]
+                first = places[block.cluster][block.i]
+                if block.j is None:
+                    pdist(first, out=d)
+                else:
+                    cdist(first, places[block.cluster][block.j], out=d.reshape(len(block.i), -1))
+
+        _share(list(range(len(blocks))), work)
+        distances = torch.from_numpy(out)
+        ctx.save_for_backward(x, distances)
+        ctx.settings = blocks, ends
+        return distances
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        blocks, ends = ctx.settings
+        x, distances = ctx.saved_tensors
+        places, ratio = x.detach().numpy(), (grad / distances).numpy()
+        out = np.zeros_like(places)
+
+        def work(mine: list[list[int]]) -> None:
+            for k in (k for cluster in mine for k in cluster):  # no two threads share a cluster
+                block, w = blocks[k], ratio[ends[k] : ends[k + 1]]
+                to, at = out[block.cluster], places[block.cluster]
+                if block.j is None:
+                    w = squareform(w, checks=False)
+                    to[block.i] += w.sum(1)[:, None] * at[block.i] - w @ at[block.i]
+                else:
+                    w = w.reshape(len(block.i), -1)
+                    to[block.i] += w.sum(1)[:, None] * at[block.i] - w @ at[block.j]
+                    to[block.j] += w.sum(0)[:, None] * at[block.j] - w.T @ at[block.i]
+
+        clusters = groupby(range(len(blocks)), key=lambda k: blocks[k].cluster)
+        _share([list(group) for _, group in clusters], work)
+        return torch.from_numpy(out), None, None
 
 
 def _sum_of_u(u: Tensor, block: Block) -> Tensor:
-    """U_i + U_j of a block's pairs, in the order of `_distances`."""
+    """U_i + U_j of a block's pairs, in the order of their distances."""
     if u.ndim == 1:
         return (2 * u[block.cluster]).expand(block.pairs)
     u = u[block.cluster]
@@ -217,7 +263,8 @@ def debye_sum_nufft(
     def partial_sum(group: list[Block], x: Tensor, u: Tensor, widths: Tensor) -> Tensor:
         lengths = [block.pairs for block in group]
         cluster = torch.tensor([block.cluster for block in group])
-        d = torch.cat([_distances(x, block) for block in group])
+        ends = [0, *accumulate(lengths)]
+        d = _Distances.apply(x, group, ends)
         weight = torch.where((d >= window[0]) & (d <= window[1]), 2 / d, 0)
         if one_variance:
             tau = torch.zeros_like(d)
@@ -226,21 +273,19 @@ def debye_sum_nufft(
             delta1, delta2, qbroad = widths[:, cluster].repeat_interleave(torch.tensor(lengths), dim=1)
             factor = (1 - delta1 / d - delta2 / d**2 + (qbroad * d) ** 2).clamp(min=0)
             variance = torch.cat([_sum_of_u(u, block) for block in group]) * factor
-            ends = [(float(v.min()), float(v.max())) for v in variance.detach().split(lengths)]
-            low, high = np.array(ends).T
+            low, high = np.array([(float(v.min()), float(v.max())) for v in variance.detach().split(lengths)]).T
             # An interval too narrow would leave the slope in σ² to round-off.
-            high = np.maximum(high, low + 1 / float(q[-1]) ** 2)
+            high = np.maximum(high, low + 1 / max(float(q[-1]), qstep) ** 2)
             damping = torch.from_numpy(_damping_series(low, high, q.numpy(), tolerance / 10))
             middle, half = (
                 torch.from_numpy(a).repeat_interleave(torch.tensor(lengths))
                 for a in ((low + high) / 2, (high - low) / 2)
             )
             tau = (variance - middle) / half
-        ends_of = np.cumsum([0, *lengths])
         pieces = [
-            Piece(s, start, min(start + POINTS, int(ends_of[s + 1])))
-            for s in range(len(group))
-            for start in range(int(ends_of[s]), int(ends_of[s + 1]), POINTS)
+            Piece(k, start, min(start + POINTS, stop))
+            for k, (begin, stop) in enumerate(pairwise(ends))
+            for start in range(begin, stop, POINTS)
         ]
         sums = _SineSums.apply(d, weight, tau, pieces, len(group), damping.shape[1], nq, qstep, tolerance)
         first, second = torch.tensor([block.species for block in group]).T
@@ -248,8 +293,9 @@ def debye_sum_nufft(
         return torch.zeros(len(x), nq, dtype=torch.float64).index_add(0, cluster, terms)
 
     total = torch.zeros(len(x), nq, dtype=torch.float64) + 0 * x.sum((1, 2))[:, None]
-    for group in _groups(_blocks(species)):
-        if group[0].pairs > PAIRS // 2:  # a huge cluster's: made anew for the gradient rather than kept
+    graded = x.requires_grad or u.requires_grad or widths.requires_grad
+    for group in _groups(_blocks(species.numpy())):
+        if graded and group[0].pairs > PAIRS // 2:  # a huge cluster's: made anew for the gradient rather than kept
             total = total + checkpoint(partial_sum, group, x, u, widths, use_reentrant=False)
         else:
             total = total + partial_sum(group, x, u, widths)

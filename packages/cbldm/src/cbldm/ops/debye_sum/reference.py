@@ -40,5 +40,8 @@ def debye_sum_reference(
 
     i, j = torch.triu_indices(atoms, atoms, 1, device=positions.device)
     size = max(1, BLOCK // max(1, len(positions) * nq))
-    blocks = zip(i.split(size), j.split(size), strict=True)
+    blocks = list(zip(i.split(size), j.split(size), strict=True))
+    if len(blocks) == 1 or not (positions.requires_grad or u.requires_grad or widths.requires_grad):
+        return torch.stack([block(*pairs) for pairs in blocks]).sum(0).to(dtype)
+    # Each block is computed again for its gradient rather than kept.
     return torch.stack([checkpoint(block, *pairs, use_reentrant=False) for pairs in blocks]).sum(0).to(dtype)
