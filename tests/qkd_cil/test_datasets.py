@@ -81,13 +81,13 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
 
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such file; give an .npz file"):
+    with pytest.raises(FileNotFoundError, match=r"no such file; give an \.npz file"):
         ArraysConfig(tmp_path / "none.npz").load()
     with pytest.raises(FileNotFoundError, match=r"cifar-100-python.*fetch cifar-100-python.tar.gz from https://www.cs"):
         Cifar100Config(tmp_path, download="never").load()
     with pytest.raises(FileNotFoundError, match="train: no such folder with a folder for each class"):
         FolderConfig(tmp_path).load()
-    with pytest.raises(FileNotFoundError, match="neither digits nor cifar100, nor an .npz file or a folder"):
+    with pytest.raises(FileNotFoundError, match=r"neither digits nor cifar100, nor an \.npz file or a folder"):
         scenario("cifra100")
 
 

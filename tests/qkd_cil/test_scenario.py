@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from cil_small import coloured, small_scenario
 from hypothesis import given
 from hypothesis import strategies as st
 from qkd_cil import ImageDataset, LabelledImages, Scenario
 from qkd_cil.data.scenario import ScenarioConfig, class_order
-from cil_small import coloured, small_scenario
 
 
 def test_order_is_that_of_numpy_seeded_globally() -> None:

@@ -15,7 +15,7 @@ def test_resizing_is_that_of_pillow(size: int) -> None:
         pillow = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BICUBIC)
         difference = np.abs(np.asarray(pillow, dtype=float) - result.permute(1, 2, 0).numpy())
         assert difference.max() <= 1  # Pillow rounds after each of its two passes
-        assert difference.mean() < 0.2
+        assert difference.mean() < 0.3
 
 
 def test_normalising() -> None:

@@ -110,7 +110,7 @@ class Learner(nn.Module, ABC):
         """What the optimizer changes: every parameter that wants a gradient; with none there are no steps."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def training_step(self, batch: Batch) -> Mapping[str, Tensor]:
+    def training_step(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Terms of the loss by name, weighted: their sum goes down, each of them is logged."""
         raise TypeError(f"{type(self).__name__} has parameters to train, but no training step")
 
