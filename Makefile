@@ -15,7 +15,7 @@ EXPORT := $(UV) export --quiet --all-packages --all-groups --no-emit-workspace -
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-29s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; echo "  % is one of: $(PACKAGES)"
 	@echo "  SMOKE=1 makes a demo end within twenty seconds; PIP=pip lets test-isolated install by plain pip"
 
@@ -85,3 +85,53 @@ $(PACKAGES:%=bench-%): bench-%: .venv/synced
 	$(BIN)/python -m benchmarks.run --package $*
 bench-gpu: .venv/synced ## measure speed on a CUDA device
 	$(BIN)/python -m benchmarks.run --device gpu
+
+# --- reproduce --------------------------------------------------------------
+# A run is $(RESULTS)/<package>/<preset>/<seed>/; the file it writes last is the target, so that a second make goes on
+# with what was cut off and skips what is done.
+
+RESULTS ?= results
+TABLES := $(BIN)/python -m benchmarks.tables
+preset_of = $(notdir $(patsubst %/,%,$(dir $(@D))))
+seed_of = $(notdir $(@D))
+runs = $(foreach preset,$(2),$(foreach seed,$(3),$(RESULTS)/$(1)/$(preset)/$(seed)/$(4)))
+
+.PHONY: papers paper-cbldm paper-gradient-flow-drifting paper-qkd-cil smoke
+papers: paper-cbldm paper-gradient-flow-drifting paper-qkd-cil ## make every table from nothing
+smoke: ## every paper target with a few steps, into results/smoke
+	$(MAKE) papers SMOKE=1 RESULTS=results/smoke
+
+# Measured curves with the metal to look for, where their files are at hand.
+CURVES ?= $(or $(PAPERTRIO_DATA),../shared/data)/pdf/experimental
+METAL_Au144PET_100K := Au
+METAL_Pt_JQ_S1 := Pt
+CURVE_NAMES := $(foreach name,Au144PET_100K Pt_JQ_S1,$(if $(wildcard $(CURVES)/$(name).gr),$(name)))
+CBLDM_RUNS := $(call runs,cbldm,simulated $(CURVE_NAMES),0,candidates.csv)
+$(filter-out %/simulated/0/candidates.csv,$(CBLDM_RUNS)): | .venv/synced
+	$(BIN)/cbldm recover $(CURVES)/$(preset_of).gr --element $(METAL_$(preset_of)) --candidates 20 --out $(@D) $(if $(SMOKE),--max-atoms 60)
+$(filter %/simulated/0/candidates.csv,$(CBLDM_RUNS)): | .venv/synced
+	$(BIN)/cbldm demo --out $(@D) $(smoke_flag)
+paper-cbldm: $(CBLDM_RUNS) ## structures recovered from a simulated and from measured curves (CURVES=folder)
+	@$(TABLES) $(RESULTS)/cbldm --file candidates.csv --figures "type=type" "parameters=parameters" "atoms=atoms" "Rw=rw"
+
+GFD_RUNS := $(call runs,gradient-flow-drifting,8gaussians 25grid moons checkerboard swissroll sphere,$(if $(SMOKE),0,0 1 2 3 4),evaluation.json)
+GFD_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10 --drifting.steps 10 --draws 1 --frames 5)
+$(GFD_RUNS): | .venv/synced
+	$(BIN)/gradient-flow-drifting train $(if $(wildcard $(@D)/config.json),--resume $(@D),$(preset_of) --seed $(seed_of) --out $(@D) $(GFD_WORDS))
+paper-gradient-flow-drifting: $(GFD_RUNS) ## generators on the toy data sets, five seeds
+	@$(TABLES) $(RESULTS)/gradient-flow-drifting --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂/floor=sliced_w2_over_floor"
+
+# CIFAR-100 as arrays and ViT-Tiny's weights, where they are given.
+CIFAR100 ?=
+VIT_TINY ?=
+METHODS := simple-cil finetune-adapter qkd-paper qkd-robust
+WORDS_simple-cil := learner:simple-cil
+WORDS_finetune-adapter := learner:finetune
+WORDS_qkd-paper := learner:qkd --learner.profile paper
+WORDS_qkd-robust := learner:qkd --learner.profile robust
+QKD_RUNS := $(call runs,qkd-cil,$(METHODS:%=digits-b0-inc2_%) $(if $(CIFAR100),$(METHODS:%=cifar100-small_%)),$(if $(SMOKE),1993,1993 1994 1995),result.json)
+QKD_WORDS := $(if $(SMOKE),--schedule.epochs 1 --tasks.train-per-class 8 --tasks.test-per-class 8)
+$(QKD_RUNS): | .venv/synced
+	$(BIN)/qkd-cil run $(if $(wildcard $(@D)/config.json),--resume $(@D),$(firstword $(subst _, ,$(preset_of))) --seeds $(seed_of) --out $(patsubst %/,%,$(dir $(@D))) $(if $(findstring cifar100,$(preset_of)),--data $(CIFAR100) --weights $(VIT_TINY)) $(QKD_WORDS) $(WORDS_$(lastword $(subst _, ,$(preset_of)))))
+paper-qkd-cil: $(QKD_RUNS) ## class-incremental runs, three seeds (CIFAR100=cifar100.npz VIT_TINY=weights.safetensors adds CIFAR-100)
+	@$(TABLES) $(RESULTS)/qkd-cil --file result.json --figures "average=summary.average_accuracy" "last=summary.last_accuracy" "forgetting=summary.forgetting" "routing=summary.average_routing_accuracy" "seconds=seconds"

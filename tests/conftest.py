@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
 DATA_SKIP = "no data folder: set PAPERTRIO_DATA"
+
+# Shapes are checked at run time in tests alone, and on internal modules: on a public function this would answer
+# before the function's own error does.
+CHECKED = ["qkd_cil.models.adapter", "qkd_cil.models.classifier"]
+install_import_hook(CHECKED, "beartype.beartype")
 
 settings.register_profile(
     "tests", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]

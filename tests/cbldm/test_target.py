@@ -26,7 +26,7 @@ def test_settings_stand_before_the_file_and_the_default() -> None:
     assert (select_target(CURVE).qdamp, select_target(CURVE).qdamp_source) == (0.04, "assumed, as the file has none")
     known = replace(CURVE, qdamp=0.03, qbroad=0.01)
     target = select_target(known)
-    assert (target.qdamp, target.qbroad, target.qdamp_source) == (0.03, 0.01, "the file's")
+    assert (target.qdamp, target.qbroad, target.qdamp_source) == (0.03, 0.01, "as the file has it")
     target = select_target(known, FitSettings(qmin=1.0, qmax=20.0, qdamp=0.0))
     assert (target.qmin, target.qmax, target.qdamp, target.qdamp_source) == (1.0, 20.0, 0.0, "given")
 

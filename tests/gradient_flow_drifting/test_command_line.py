@@ -22,7 +22,10 @@ TINY = [
 
 def test_train_then_sample_evaluate_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "a"
-    assert main(["train", "8gaussians", *TINY, "--out", str(folder)]) == 0
+    mixed = ["--drifting.divergence", "kl_pq", "1.0", "chi2_qp", "0.5", "--drifting.max-step", "bandwidth"]
+    assert main(["train", "8gaussians", *TINY, *mixed, "--out", str(folder)]) == 0
+    written = json.loads((folder / "config.json").read_text())["drifting"]
+    assert written["divergence"] == [["kl_pq", 1.0], ["chi2_qp", 0.5]]
     out = capsys.readouterr().out
     assert "W₂" in out
     assert "floor" in out

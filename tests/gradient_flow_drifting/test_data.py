@@ -160,6 +160,7 @@ def test_rows_of_the_sphere_are_not_moved(tmp_path: Path) -> None:
         (np.array([[0.0, 1.0], [np.nan, 2.0]]), r"row 1 holds a value that is not finite"),
         (np.zeros((4, 2)), r"has 4 rows: give at least 10"),
         (np.ones((20, 2)), r"all rows are the same point"),
+        (np.ones((20, 2)) * 1j, r"holds no array of numbers"),
         (np.array([["a", "b"]]), r"holds no array of numbers"),
     ],
 )

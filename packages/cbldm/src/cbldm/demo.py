@@ -22,7 +22,7 @@ BOND = 2.813
 INSTRUMENT = SimulationSettings(
     rmax=30.0, qmin=0.9, qmax=24.0, qdamp=0.035, biso=0.43, delta2=2.6, scale=0.8, noise=0.01, seed=7
 )
-DEMO_FILES = ("measured.gr", "true.xyz", *RECOVERY_FILES)
+DEMO_FILES = ("simulated.gr", "true.xyz", *RECOVERY_FILES)
 
 
 def run_demo(out: Path, *, smoke: bool) -> Recovery:
@@ -41,8 +41,8 @@ def run_demo(out: Path, *, smoke: bool) -> Recovery:
     atoms = Atoms(f"{ELEMENT}{TRUTH.atom_count}", positions=BOND * TRUTH.positions)
     with result_folder(out, DEMO_FILES) as folder:
         write(folder / "true.xyz", atoms, format="xyz", comment=f"{TRUTH.label} bond={BOND}")
-        write_gr(folder / "measured.gr", simulate(atoms, INSTRUMENT))
-        measured = read_gr(folder / "measured.gr")
+        write_gr(folder / "simulated.gr", simulate(atoms, INSTRUMENT))
+        measured = read_gr(folder / "simulated.gr")
         result = recover(measured, element=ELEMENT, candidates=5 if smoke else 20, max_atoms=120 if smoke else 256)
         write_recovery(folder, result)
     return result

@@ -9,6 +9,8 @@ from .target import Target
 
 UNEXPLAINED = 0.5
 """Rw above which the best candidate is called no explanation: a quarter of the sum of squares is then left over."""
+MORE_THAN_NOISE = 0.15
+"""Rw above which the misfit is told to be the structure's: a good measurement's noise leaves less."""
 
 
 def verdict(result: Recovery) -> str:
@@ -27,14 +29,20 @@ def verdict(result: Recovery) -> str:
             f"None of the {result.searched} geometries explains this curve: the best is {found}. What was measured is "
             "probably no perfect cluster of one metal, or it is larger than those searched."
         )
+    hint = (
+        " So large a misfit is more than noise: the particle differs from every geometry that was searched, and type "
+        "and size are hints."
+        if best.rw > MORE_THAN_NOISE
+        else ""
+    )
     plausible = result.plausible
     if len(plausible) == 1:
-        return f"Best of {result.searched} geometries: {found}. No other comes within {PLAUSIBLE:g} of its score."
+        return f"Best of {result.searched} geometries: {found}. No other comes within {PLAUSIBLE:g} of its score.{hint}"
     sizes = [len(each.atoms) for each in plausible]
     types = ", ".join(f"{kind} {count}" for kind, count in Counter(e.geometry.type for e in plausible).most_common())
     return (
         f"Best of {result.searched} geometries: {found}. The curve hardly chooses among {len(plausible)} structures "
-        f"within {PLAUSIBLE:g} of its score: {min(sizes)} to {max(sizes)} atoms ({types})."
+        f"within {PLAUSIBLE:g} of its score: {min(sizes)} to {max(sizes)} atoms ({types}).{hint}"
     )
 
 
@@ -95,11 +103,11 @@ def fit_caveats(target: Target) -> list[str]:
 def _common(target: Target) -> list[str]:
     return [
         f"Rw = sqrt(Σ(Gobs − Gcalc)² / ΣGobs²), unweighted, on {len(target.r)} points from {target.r[0]:g} to "
-        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing. 0.1 to 0.3 is usual for nanoparticles.",
+        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing.",
         f"The score is n ln Rw² + k ln n (Bayesian information criterion) with k free parameters and "
         f"n = {target.independent_points:.0f} independent points; lower is better. It takes the misfit for noise, so "
         "a small difference of scores decides nothing.",
-        f"qdamp = {target.qdamp:g} Å⁻¹ was {target.qdamp_source} and held. A wrong one shifts what damps G at large r "
+        f"qdamp = {target.qdamp:g} Å⁻¹, {target.qdamp_source}, was held. A wrong one shifts what damps G at large r "
         "to the number of atoms.",
     ]
 

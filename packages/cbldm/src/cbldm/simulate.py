@@ -76,9 +76,9 @@ def simulate(
     >>> round(float(curve.r[curve.g.argmax()]), 2)
     2.8
     """
-    for name in ("biso", "scale", "delta2", "qdamp", "qbroad", "noise"):
-        if not 0 <= getattr(settings, name) < math.inf:
-            raise ValueError(f"{name} {getattr(settings, name):g} is negative or no number; give 0 or more")
+    for key in ("biso", "scale", "delta2", "qdamp", "qbroad", "noise"):
+        if not 0 <= getattr(settings, key) < math.inf:
+            raise ValueError(f"{key} {getattr(settings, key):g} is negative or no number; give 0 or more")
     r = r_grid(settings.rmin, settings.rmax, settings.rstep)
     g = pair_distribution(
         torch.from_numpy(np.asarray(atoms.positions, dtype=float)),

@@ -103,7 +103,9 @@ def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) ->
             raise ValueError(f"{gr.name}: {name} {value:g} 1/Å is no instrument's; give --{name} from 0 to 1")
     if not np.any(curve.g):
         raise ValueError(f"{gr.name}: G is zero from {curve.r[0]:g} to {curve.r[-1]:g} Å; give a measured curve")
-    source = "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "the file's"
+    source = (
+        "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "as the file has it"
+    )
     return Target(np.asarray(curve.r, float), np.asarray(curve.g, float), qmin, qmax, qdamp, qbroad, source, gr.name)
 
 

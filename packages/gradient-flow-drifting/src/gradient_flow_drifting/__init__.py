@@ -2,6 +2,7 @@
 
 from .bandwidth import choose_bandwidth
 from .config import Drifting, ParticleFlow, Regression, TrainConfig
+from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .kernels import Gaussian, Kernel, VonMisesFisher
@@ -17,6 +18,7 @@ from .train import resume, train
 __all__ = [
     "DIVERGENCES",
     "PRESETS",
+    "ArrayFile",
     "Divergence",
     "Drift",
     "Drifting",
@@ -31,6 +33,8 @@ __all__ = [
     "ParticleFlow",
     "Regression",
     "Sphere",
+    "SphereMixture",
+    "Toy",
     "TrainConfig",
     "VonMisesFisher",
     "choose_bandwidth",

@@ -8,12 +8,14 @@ from .data import ArrayFile, SphereMixture, Toy
 from .divergences import Divergence, mixed, resolve_divergence
 from .models import GeneratorConfig
 
+Weights = tuple[tuple[str, float], ...]
 
-def divergence_of(weights: dict[str, float]) -> Divergence:
-    """The divergence of weights by name; a single name of weight one need not be one that can be mixed.
+
+def divergence_of(weights: Weights) -> Divergence:
+    """The divergence of names with their weights.
 
     Args:
-        weights: Weight of each divergence.
+        weights: Name and weight of each divergence; one name of weight one is that divergence itself.
 
     Returns:
         The divergence.
@@ -22,12 +24,12 @@ def divergence_of(weights: dict[str, float]) -> Divergence:
         ValueError: If a name is unknown or a weight is not positive.
 
     Example:
-        >>> divergence_of({"kl_qp": 1.0}).name
-        'kl_qp'
+        >>> divergence_of((("kl_pq", 1.0), ("chi2_qp", 0.5))) == mixed()
+        True
     """
-    if list(weights.values()) == [1.0]:
-        return resolve_divergence(next(iter(weights)))
-    return mixed(weights)
+    if len(weights) == 1 and weights[0][1] == 1:
+        return resolve_divergence(weights[0][0])
+    return mixed(dict(weights))
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ParticleFlow:
         steps: Zero leaves the stretch out.
         step_size: Share of the mean shift taken in a step.
         bandwidth_start, bandwidth_end: In the units of the standardised data; on the sphere in radians.
-        divergence: Weight of each divergence.
+        divergence: Names of divergences with their weights.
         max_step: Bound of the velocity's length; None for no bound, which only `kl_qp` can do without.
     """
 
@@ -53,7 +55,7 @@ class ParticleFlow:
     step_size: float = 0.5
     bandwidth_start: float = 1.0
     bandwidth_end: float = 0.05
-    divergence: dict[str, float] = field(default_factory=lambda: {"kl_qp": 1.0})
+    divergence: Weights = (("kl_qp", 1.0),)
     max_step: float | Literal["bandwidth"] | None = None
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class Drifting:
         positives: Real points of a step.
         learning_rate: As in `Regression`.
         bandwidths: Scales whose velocities are averaged.
-        divergence: Weight of each divergence.
+        divergence: Names of divergences with their weights.
         negatives: `"same"`: the batch itself, each sample left out of its own field; `"cross_fit"`: a second,
             independent batch of `positives` samples.
         step_size: η, the share of the velocity taken.
@@ -103,12 +105,12 @@ class Drifting:
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
     """
 
-    steps: int = 4000
+    steps: int = 3000
     batch: int = 256
     positives: int = 512
     learning_rate: float = 1e-2
     bandwidths: tuple[float, ...] = (0.1, 0.2, 0.4)
-    divergence: dict[str, float] = field(default_factory=lambda: {"kl_qp": 1.0})
+    divergence: Weights = (("kl_qp", 1.0),)
     negatives: Literal["same", "cross_fit"] = "cross_fit"
     step_size: float = 1.0
     log_weight_limit: float | None = 3.0
@@ -140,6 +142,8 @@ class TrainConfig:
         limit: A diagnostic above it, or not finite, ends the run.
         draws: Pairs of draws behind W₂ and its floor.
         device: `"auto"` takes a CUDA device where there is one.
+        threads: Of the CPU. A network of this size gains next to nothing from more than one, loses much where other
+            programs run, and its bits depend on their number.
         precision: As Lightning Fabric spells it; the field itself is always computed in float32.
     """
 
@@ -154,12 +158,13 @@ class TrainConfig:
     log_every: int = 50
     frames: int = 40
     limit: float = 1e4
-    draws: int = 10
+    draws: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "", "checkpoint_every", "log_every", "frames", "limit", "draws")
+        _require_positive(self, "", "checkpoint_every", "log_every", "frames", "limit", "draws", "threads")
         if self.total_steps < 1:
             raise ValueError("the run has no step: give flow, regression or drifting at least one")
         if self.regression.steps and not self.flow.steps:

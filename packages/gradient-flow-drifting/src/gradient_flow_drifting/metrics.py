@@ -126,7 +126,7 @@ def sliced_wasserstein2(
         raise ValueError(f"x and y have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give clouds of one shape")
     directions = torch.randn(x.shape[1], projections, generator=seeded(seed, "directions"), dtype=x.dtype)
     directions = directions / directions.norm(dim=0)
-    difference = np.sort((x @ directions).numpy(), axis=0) - np.sort((y @ directions).numpy(), axis=0)
+    difference = np.sort((directions.T @ x.T).numpy()) - np.sort((directions.T @ y.T).numpy())
     return math.sqrt(float(np.mean(np.square(difference, dtype=np.float64))))
 
 

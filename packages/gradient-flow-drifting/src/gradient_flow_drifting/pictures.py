@@ -1,8 +1,11 @@
 """Pictures of clouds, fields and runs; points of the sphere S² are drawn on a Mollweide map."""
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +22,10 @@ from torch import Tensor
 from .data import Geometry
 
 REAL, MODEL, ACCENT = "#9aa5b1", "#1f5fa8", "#c8553d"
+_HUES = mpl.colormaps["hsv"](np.arange(12) / 12)[:, :3] * [0.8, 0.75, 0.85]
+_TINTS = [255 * (1 - share * (1 - _HUES)) for share in (1.0, 0.65, 0.3)]
+_GREYS = np.repeat(np.linspace(0, 255, 9)[:, None], 3, axis=1)
+_PALETTE = np.concatenate([*_TINTS, _GREYS, [[213, 218, 224]]])
 
 
 def picture_of_samples(
@@ -33,7 +40,7 @@ def picture_of_samples(
     Returns:
         Three panels: both, the data, the samples.
     """
-    figure = Figure(figsize=(12.6, 3.6) if geometry == "sphere" else (12.6, 4.5), layout="constrained")
+    figure = Figure(figsize=(12.6, 2.9) if geometry == "sphere" else (12.6, 4.5), layout="constrained")
     clouds = {
         "samples over data": [(real, REAL), (samples, MODEL)],
         "data": [(real, REAL)],
@@ -65,6 +72,7 @@ def picture_of_field(
     """
     size = (12.6, 3.9) if geometry == "sphere" else (10.4, 5.0)
     figure = Figure(figsize=size, layout="constrained")
+    strongest = float(np.clip(max((each[3].abs().quantile(0.95) for each in fields), default=1.0), 0.5, 5.0))
     arrows = None
     panels = []
     for i, (title, grid, velocity, log_ratio) in enumerate(fields):
@@ -78,9 +86,9 @@ def picture_of_field(
             *_plane(grid, geometry),
             across * shrink,
             up * shrink,
-            log_ratio.clamp(-5, 5).numpy(),
+            log_ratio.numpy(),
             cmap="coolwarm",
-            clim=(-5, 5),
+            clim=(-strongest, strongest),
             angles="uv",
             pivot="tail",
             scale=28,
@@ -115,10 +123,12 @@ def picture_of_diagnostics(rows: Sequence[dict[str, Any]], stretches: Sequence[t
     energy, ratio, loss, *rest = np.asarray(grid).ravel()[:count]
     energy.plot(steps, of("energy"), color=MODEL)
     energy.axhline(0, color="black", lw=0.6)
+    energy.set_yscale("symlog", linthresh=0.1)
     energy.set_title("energy: estimate of KL(q‖p)")
     ratio.fill_between(steps, of("log_ratio_05"), of("log_ratio_95"), color=MODEL, alpha=0.2, lw=0, label="5 to 95 %")
     ratio.plot(steps, of("log_ratio_50"), color=MODEL, label="median")
     ratio.axhline(0, color="black", lw=0.6)
+    ratio.set_yscale("symlog", linthresh=1.0)
     ratio.set_title("log p/q at the model's points")
     ratio.legend(frameon=False)
     loss.semilogy(steps, of("loss"), color=ACCENT, label="loss")
@@ -173,15 +183,19 @@ def animate(
     axes = _axes(figure, (1, 1, 1), geometry, real)
     axes.scatter(*_plane(real[:3000], geometry), s=2, color="#d5dae0", linewidths=0)
     start = _plane(frames[0], geometry)
-    hue = (np.arctan2(start[1], start[0]) / (2 * np.pi) + 0.5) * 12 // 1 / 12
-    points = axes.scatter(*start, s=5, c=mpl.colormaps["hsv"](hue) * [0.8, 0.75, 0.85, 1.0], linewidths=0)
+    sector = ((np.arctan2(start[1], start[0]) / (2 * np.pi) + 0.5) * len(_HUES)).astype(int) % len(_HUES)
+    points = axes.scatter(*start, s=5, c=_HUES[sector], linewidths=0)
+    axes.set_title(titles[0], fontsize=10)
+    figure.draw_without_rendering()  # lays the axes out, which need not be done for each frame
+    figure.set_layout_engine("none")
     pictures = []
     for frame, title in progress(list(zip(frames, titles, strict=True)), "animate"):
         points.set_offsets(np.stack(_plane(frame, geometry), 1))
         axes.set_title(title, fontsize=10)
         canvas.draw()
         pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
-    palette = pictures[-1].quantize(40)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_PALETTE.astype(np.uint8).ravel().tolist())
     few = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     durations = [120] * (len(few) - 1) + [2000]
     with atomic_write(path) as temporary:
@@ -190,23 +204,20 @@ def animate(
 
 
 def _film(pictures: Sequence[Any], path: Path) -> list[Path]:
-    """The pictures as an MP4, or nothing where there is no ffmpeg."""
-    import shutil
-    import subprocess
-
+    """The pictures as an MP4, or nothing where there is no ffmpeg that can make one."""
     program = shutil.which("ffmpeg")
     if program is None:
         return []
     width, height = (2 * (side // 2) for side in pictures[0].size)
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "8", "-i", "-"]
-    with atomic_write(path) as temporary:
-        command = [program, "-v", "error", "-y", *raw, "-pix_fmt", "yuv420p", str(temporary)]
-        data = b"".join(picture.crop((0, 0, width, height)).tobytes() for picture in pictures)
-        if subprocess.run(command, input=data, capture_output=True, check=False).returncode == 0:
-            return [path]
-        temporary.touch()
-    path.unlink(missing_ok=True)
-    return []
+    data = b"".join(picture.crop((0, 0, width, height)).tobytes() for picture in pictures)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        film = Path(folder) / path.name
+        command = [program, "-v", "error", "-y", *raw, "-pix_fmt", "yuv420p", str(film)]
+        made = subprocess.run(command, input=data, capture_output=True, check=False).returncode == 0 and film.exists()
+        if made:
+            film.replace(path)
+    return [path] if made else []
 
 
 def save_picture(figure: Figure, path: Path) -> Path:

@@ -1,29 +1,37 @@
-"""Named runs."""
+"""Named runs: the finest bandwidth follows the width of a set's modes, the coarsest reaches from one to the next."""
 
 from .config import Drifting, ParticleFlow, Regression, TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 
+_FINE = (0.05, 0.15, 0.4)
+_GENTLE = Drifting(learning_rate=5e-3)
+
+PRESETS: dict[str, TrainConfig] = {
+    "8gaussians": TrainConfig(data=Toy("8gaussians"), drifting=Drifting(bandwidths=_FINE)),
+    "25grid": TrainConfig(
+        data=Toy("25grid"),
+        flow=ParticleFlow(bandwidth_end=0.02),
+        regression=Regression(steps=2000),
+        drifting=Drifting(steps=4000, learning_rate=5e-3, bandwidths=(0.05, 0.1, 0.2)),
+    ),
+    "moons": TrainConfig(data=Toy("moons"), drifting=_GENTLE),
+    "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=2000), drifting=_GENTLE),
+    "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=2000), drifting=_GENTLE),
+    "sphere": TrainConfig(data=SphereMixture()),
+    "array": TrainConfig(data=ArrayFile(), drifting=_GENTLE),
+}
+
 DEMO = TrainConfig(
     flow=ParticleFlow(particles=4096, steps=120),
     regression=Regression(steps=800),
-    drifting=Drifting(steps=1500, batch=256, positives=512),
+    drifting=Drifting(steps=1500, bandwidths=_FINE),
     frames=30,
     draws=4,
 )
 SMOKE = TrainConfig(
-    flow=ParticleFlow(particles=2048, steps=60),
-    regression=Regression(steps=200),
-    drifting=Drifting(steps=150, batch=256, positives=512),
+    flow=ParticleFlow(particles=2048, steps=50),
+    regression=Regression(steps=150),
+    drifting=Drifting(steps=120, bandwidths=_FINE),
     frames=12,
     draws=1,
 )
-
-PRESETS: dict[str, TrainConfig] = {
-    "8gaussians": TrainConfig(data=Toy("8gaussians")),
-    "25grid": TrainConfig(data=Toy("25grid")),
-    "moons": TrainConfig(data=Toy("moons")),
-    "checkerboard": TrainConfig(data=Toy("checkerboard")),
-    "swissroll": TrainConfig(data=Toy("swissroll")),
-    "sphere": TrainConfig(data=SphereMixture()),
-    "array": TrainConfig(data=ArrayFile()),
-}

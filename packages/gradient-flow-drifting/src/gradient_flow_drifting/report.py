@@ -19,6 +19,7 @@ from .metrics import Evaluation, evaluate
 from .models import Generator
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import load, write_samples
+from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
 SAMPLES, SHOWN = 10_000, 4_000
@@ -38,10 +39,11 @@ def write_results(folder: Path) -> Evaluation:
         ValueError: If something in it is damaged.
     """
     config, generator = run_config(folder), load(folder)
-    write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
-    evaluation = evaluate_run(generator, config, draws=config.draws)
-    write_evaluation(evaluation, folder / "evaluation.json")
-    pictures = write_pictures(folder, config, generator)
+    with limited_threads(config.threads):
+        write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
+        evaluation = evaluate_run(generator, config, draws=config.draws)
+        write_evaluation(evaluation, folder / "evaluation.json")
+        pictures = write_pictures(folder, config, generator)
     write_report(folder, evaluation, pictures)
     return evaluation
 
@@ -91,7 +93,7 @@ def table(evaluation: Evaluation) -> str:
     lines = [f"{'':20} {'samples':>9} {'floor':>9} {'ratio':>7}"]
     for name, value, floor in evaluation.rows():
         lines.append(f"{name:20} {value:9.4f} {floor:9.4f} {_ratio(value, floor):>7}")
-    lines.append(f"floor: the same figure between two real draws; W₂: mean of {evaluation.draws} pairs of draws")
+    lines.append(f"floor: the same figure between two real draws; W₂: mean over {evaluation.draws} pairs of draws")
     return "\n".join(lines)
 
 
@@ -220,7 +222,7 @@ pre {{ background: #f5f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }
 </style></head><body>
 <h1>{title}</h1>
 <table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
-<p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean of {draws}
+<p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean over {draws}
 pairs of draws; sliced W₂: 50,000 against 50,000; mode coverage: share of the modes that hold at least half of their
 fair share within 3σ; off-support: share of the samples farther from 20,000 real points than 99 % of real points
 are.</p>

@@ -18,6 +18,7 @@ from .diagnostics import DivergedError, blown_up, field_diagnostics, kernel_of, 
 from .drift import drift, drifting_loss
 from .models import Ema, Generator, save_generator
 from .sample import GENERATOR
+from .threads import limited_threads
 
 CHECKPOINT = "checkpoint.pt"
 SHOWN = 1000  # points of the animation
@@ -30,6 +31,9 @@ class Trainer:
     Args:
         config: What to train.
 
+    Raises:
+        ValueError: If the config asks for a device that is not there, or the data cannot be used.
+
     Attributes:
         steps_done: How many steps were taken.
         frame_steps: Before which steps a picture of the animation is taken.
@@ -40,7 +44,10 @@ class Trainer:
         from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
 
         self.config, self.data = config, config.data
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        cuda = torch.cuda.is_available()
+        if config.device == "cuda" and not cuda:
+            raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
+        device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
         self.fabric = Fabric(accelerator=device, devices=1, precision=config.precision)
         seed_everything(config.seed)
         self.streams = {name: seeded(config.seed, name) for name in ("data", "latents", "order", "diagnostics")}
@@ -262,7 +269,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
     """
     config.data.sample(1, seeded(0, "probe"))  # a file that cannot be used is told before the folder is made
     trainer = Trainer(config)
-    with Run.create(folder, config) as run:
+    with limited_threads(config.threads), Run.create(folder, config) as run:
         _go_on(trainer, run)
     return folder
 
@@ -291,7 +298,7 @@ def resume(folder: Path) -> Path:
     trainer = Trainer(run_config(folder))
     if (folder / CHECKPOINT).exists():
         trainer.load_state_dict(load_state(folder / CHECKPOINT))
-    with Run.resume(folder, step=trainer.steps_done) as run:
+    with limited_threads(trainer.config.threads), Run.resume(folder, step=trainer.steps_done) as run:
         _go_on(trainer, run)
     return folder
 

@@ -112,6 +112,8 @@ def read_points(path: Path) -> Float[Tensor, "n d"]:
         raise ValueError(f"{path}: is neither .npy nor .pt: save the points as one of them")
     try:
         loaded = np.load(path) if path.suffix == ".npy" else torch.load(path, map_location="cpu", weights_only=True)
+        if np.iscomplexobj(loaded):
+            raise TypeError("complex numbers")
         points = torch.as_tensor(loaded).to(torch.float32)
     except Exception as error:
         raise ValueError(f"{path}: holds no array of numbers that can be read: save it anew") from error

@@ -1,0 +1,71 @@
+"""Files of one's own structures, and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from cbldm.data.structure import closest_pair, read_structure
+
+GOOD = "3\na comment\nAu 0 0 0\nAu 2.9 0 0\nPt 0 2.9 0\n"
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.xyz"
+    path.write_text(GOOD)
+    atoms = read_structure(path)
+    assert atoms.get_chemical_symbols() == ["Au", "Au", "Pt"]
+    assert atoms.positions[1].tolist() == [2.9, 0, 0]
+
+
+def test_what_ase_writes_is_read(tmp_path: Path) -> None:
+    atoms = Atoms("CuAu", positions=[[0, 0, 0], [1.9, 1.9, 0]])
+    for name in ("plain.xyz", "extended.xyz", "cluster.pdb"):
+        write(tmp_path / name, atoms, format={"plain.xyz": "xyz", "extended.xyz": "extxyz"}.get(name))
+        read = read_structure(tmp_path / name)
+        assert read.get_chemical_symbols() == ["Cu", "Au"]
+        assert np.abs(read.positions - atoms.positions).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"bad.xyz, line 1: '' is no number of atoms"),
+        ("<html>\n", r"bad.xyz, line 1: '<html>' is no number of atoms"),
+        ("3\nc\nAu 0 0 0\n", r"bad.xyz, line 3: the file ends before its 3 atoms"),
+        ("2\nc\nAu 0 0 0\nAu 2 0\n", r"bad.xyz, line 4: 'Au 2 0' is no symbol with x, y and z"),
+        ("2\nc\nAu 0 0 0\nAu 2 0 zero\n", r"bad.xyz, line 4: 'Au 2 0 zero' is no symbol"),
+        ("2\nc\nAu 0 0 0\nAu 2 nan 0\n", r"bad.xyz, line 4: 'Au 2 nan 0' is no symbol"),
+        ("2\nc\nAu 0 0 0\nQq 2 0 0\n", r"bad.xyz, line 4: unknown element 'Qq'"),
+        ("1\nc\nAu 0 0 0\n", r"bad.xyz: 1 atom has no distance"),
+        ("3\nc\nAu 0 0 0\nAu 2.9 0 0\nAu 0 0 0\n", r"bad.xyz, lines 3 and 5: two atoms 0 Å apart; remove one"),
+        ("3\nc\nAu 0 0 0\nAu 2.9 0 0\nAu 2.9 0.2 0\n", r"bad.xyz, lines 4 and 5: two atoms 0.2 Å apart"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.xyz"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_structure(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none.xyz: no such file; give a structure"):
+        read_structure(tmp_path / "none.xyz")
+    (tmp_path / "binary.xyz").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ValueError, match=r"binary.xyz: it is no text"):
+        read_structure(tmp_path / "binary.xyz")
+    (tmp_path / "odd.cif").write_text("no crystal")
+    with pytest.raises(ValueError, match=r"odd.cif: ASE cannot read it \("):
+        read_structure(tmp_path / "odd.cif")
+    write(tmp_path / "crystal.cif", bulk("Au", cubic=True))
+    with pytest.raises(ValueError, match=r"crystal.cif: it is a crystal, repeated in space; cut a cluster"):
+        read_structure(tmp_path / "crystal.cif")
+
+
+def test_closest_pair() -> None:
+    assert closest_pair(np.array([[0.0, 0, 0], [2, 0, 0]])) is None
+    assert closest_pair(np.array([[0.0, 0, 0], [2, 0, 0], [0, 0, 0.3]])) == (0, 2, pytest.approx(0.3))

@@ -1,0 +1,78 @@
+"""A folder of results is there whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cbldm.output import result_folder
+
+OWNED = ("report.html", "rank_*.xyz")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(out: Path, text: str) -> None:
+    with result_folder(out, OWNED) as folder:
+        (folder / "report.html").write_text(text)
+        (folder / f"rank_{text}.xyz").write_text(text)
+
+
+def test_a_folder_is_made_and_its_parents(tmp_path: Path) -> None:
+    fill(tmp_path / "a" / "b", "1")
+    assert names(tmp_path / "a" / "b") == ["rank_1.xyz", "report.html"]
+    assert names(tmp_path / "a") == ["b"]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert (tmp_path / "a" / "b").stat().st_mode == plain.stat().st_mode
+
+
+def test_earlier_results_are_replaced_whole(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "1")
+    fill(tmp_path / "out", "2")
+    assert names(tmp_path / "out") == ["rank_2.xyz", "report.html"]
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_nothing_is_left_half_written(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail(out: Path) -> None:
+        with result_folder(out, OWNED) as folder:
+            (folder / "report.html").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail(tmp_path / "new")
+    assert names(tmp_path) == []
+    fill(tmp_path / "old", "1")
+    with pytest.raises(error):
+        fail(tmp_path / "old")
+    assert (tmp_path / "old" / "report.html").read_text() == "1"
+    assert names(tmp_path) == ["old"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    fill(tmp_path / "out", "1")
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_errors(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years")
+    with pytest.raises(ValueError, match=r"mine: it holds thesis.tex, which is no earlier result; give a new folder"):
+        fill(tmp_path / "mine", "1")
+    assert names(tmp_path / "mine") == ["thesis.tex"]
+    with pytest.raises(ValueError, match=r"thesis.tex: it is a file; give another --out"):
+        fill(tmp_path / "mine" / "thesis.tex", "1")
+    with pytest.raises(ValueError, match=r"below: it cannot be written \(.*\); give another --out"):
+        fill(tmp_path / "mine" / "thesis.tex" / "below", "1")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    with pytest.raises(ValueError, match=r"out: it cannot be written \(permission denied\); give another --out"):
+        fill(locked / "out", "1")

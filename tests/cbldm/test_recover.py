@@ -1,0 +1,144 @@
+"""From a curve to ranked structures, on simulated and on measured curves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from cbldm import FitSettings, PairDistribution, SimulationSettings, pair_distribution, read_gr, recover, simulate
+from cbldm.data.clusters import build_geometry, library
+from cbldm.metrics import rw
+from scipy.spatial.distance import pdist
+
+SETTINGS = SimulationSettings(qmin=0.9, qmax=24.0, qdamp=0.03, biso=0.45, delta2=2.5, scale=0.7, noise=0.005, seed=4)
+
+
+def simulated(kind: str, parameters: tuple[int, ...], *, element: str = "Pt", bond: float) -> PairDistribution:
+    geometry = build_geometry(kind, parameters)
+    return simulate(Atoms(f"{element}{geometry.atom_count}", positions=bond * geometry.positions), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "bond"),
+    [
+        ("Dec", (2, 3, 0), 2.6487),
+        ("FCC", (2, 3, 3), 2.8213),
+        ("Ico", (3,), 2.9131),
+        ("HCP", (2, 2, 5), 2.7378),
+        ("SC", (2, 2, 3), 2.6032),
+    ],
+)
+def test_a_simulated_cluster_comes_first(kind: str, parameters: tuple[int, ...], bond: float) -> None:
+    result = recover(simulated(kind, parameters, bond=bond), element="Pt", candidates=5, max_atoms=60)
+    best = result[0]
+    assert best.label == " ".join([kind, *map(str, parameters)])
+    assert best.fit.parameters.dilation * result.bond == pytest.approx(bond, rel=1e-3)
+    p, e = best.fit.parameters, best.fit.errors
+    for name in ("scale", "biso", "delta2"):
+        assert abs(getattr(p, name) - getattr(SETTINGS, name)) < 5 * getattr(e, name), name
+    assert pdist(best.atoms.positions).min() == pytest.approx(bond * pdist(best.geometry.positions).min(), rel=1e-3)
+    assert set(best.atoms.get_chemical_symbols()) == {"Pt"}
+
+
+def test_candidates_are_ranked_distinct_and_as_many_as_asked() -> None:
+    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    result = recover(curve, element="Pt", candidates=7, max_atoms=60)
+    assert len(result) == 7
+    assert [each.score for each in result] == sorted(each.score for each in result)
+    assert len({each.label for each in result}) == 7
+    everything = recover(curve, element="Pt", candidates=1000, max_atoms=20)
+    assert len(everything) == everything.searched == len(library(max_atoms=20))
+
+
+def test_the_fit_is_what_the_debye_sum_gives_of_the_structure() -> None:
+    result = recover(simulated("Dec", (2, 3, 0), bond=2.81), element="Pt", candidates=3, max_atoms=40)
+    for each in result:
+        p, target = each.fit.parameters, result.target
+        g = pair_distribution(
+            torch.from_numpy(each.atoms.positions),
+            "Pt",
+            r=torch.from_numpy(target.r),
+            qmin=target.qmin,
+            qmax=target.qmax,
+            qdamp=target.qdamp,
+            biso=p.biso,
+            delta2=p.delta2,
+            scale=p.scale,
+        ).numpy()
+        assert rw(target.g, g) == pytest.approx(each.rw, abs=1e-7)
+        assert np.abs(g - each.fit.g).max() < 1e-7 * np.abs(g).max()
+
+
+def test_the_element_only_sets_the_bond() -> None:
+    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    platinum, gold = (recover(curve, element=each, candidates=3, max_atoms=40) for each in ("Pt", "Au"))
+    assert platinum[0].label == gold[0].label
+    assert platinum[0].rw == pytest.approx(gold[0].rw, abs=1e-6)
+    assert platinum[0].bond_length == pytest.approx(gold[0].bond_length, abs=1e-4)
+    assert gold[0].atoms.get_chemical_symbols()[0] == "Au"
+
+
+def test_the_seed_draws_nothing_and_threads_are_given_back() -> None:
+    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    threads = torch.get_num_threads()
+    first, second = (recover(curve, element="Pt", candidates=2, max_atoms=25, seed=seed) for seed in (0, 1))
+    assert [each.fit.parameters for each in first] == [each.fit.parameters for each in second]
+    assert torch.get_num_threads() == threads
+
+
+def test_the_element_of_the_header() -> None:
+    curve = simulated("Ico", (2,), element="Au", bond=2.85)
+    assert recover(curve, candidates=1, max_atoms=15).element == "Au"
+    ligands = replace(curve, composition={"Au": 144, "S": 60, "C": 180})
+    assert recover(ligands, candidates=1, max_atoms=15).element == "Au"
+    for composition, words in (({}, "no composition"), ({"Pt": 1, "Ni": 1}, "Pt Ni")):
+        with pytest.raises(ValueError, match=f"header names {words}, so the metal is not clear; give --element"):
+            recover(replace(curve, composition=composition))
+
+
+def test_a_bond_of_ones_own() -> None:
+    curve = simulated("Ico", (2,), element="Au", bond=3.42)
+    best = recover(curve, candidates=1, max_atoms=15, bond=3.4)[0]
+    assert best.fit.parameters.dilation == pytest.approx(3.42 / 3.4, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": 0}, "candidates 0: give how many structures to return"),
+        ({"element": "Px"}, "unknown element 'Px'"),
+        ({"element": "pt"}, "unknown element 'pt': did you mean Pt"),
+        ({"element": "S"}, "element S: no metal"),
+        ({"bond": 0.0}, "bond 0: no distance of neighbouring atoms"),
+        ({"max_atoms": 257}, "max_atoms 257: the library deepstruc has 5 to 256 atoms"),
+        ({"library": "mine"}, "library mine: no such library"),
+        ({"settings": FitSettings(rmax=5.0)}, "too short to decide"),
+    ],
+)
+def test_errors(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        recover(simulated("Ico", (2,), bond=2.8), **{"element": "Pt", **arguments})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "element", "label", "limit"),
+    [("Au144PET_100K.gr", "Au", "Ico 3", 0.378), ("Pt_JQ_S1.gr", "Pt", "FCC 4 6 6", 0.292)],
+)
+def test_measured_curves(data_folder: Path, file: str, element: str, label: str, limit: float) -> None:
+    """At most the Rw of retrieval on a coarse grid, with scale, dilation and Biso free, on all 331 geometries."""
+    gr = read_gr(data_folder / "pdf" / "experimental" / file)
+    result = recover(gr, element=element, candidates=20, delta2="zero")
+    assert result[0].label == label
+    assert result[0].rw <= limit
+    assert result[0].fit.free == ("scale", "dilation", "biso")
+    assert (result.target.r[0], result.target.r[-1], len(result.target.r)) == (2.0, 20.0, 1801)
+    assert len(result) == 20
+    assert result.searched == 331
+
+
+def test_a_polyoxometalate_is_no_cluster_of_the_library(data_folder: Path) -> None:
+    gr = read_gr(data_folder / "pdf" / "experimental" / "AlphaKeggin.gr")
+    assert recover(gr, candidates=3)[0].rw > 0.8

@@ -1,0 +1,141 @@
+"""What is written of a search and of a fit."""
+
+import csv
+import html
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import read
+from cbldm import Recovery, SimulationSettings, fit, read_gr, recover, rw, simulate
+from cbldm.data.clusters import build_geometry
+from cbldm.findings import caveats, fit_verdict, table, verdict
+from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, write_fit, write_recovery
+from matplotlib.image import imread
+
+TRUTH = build_geometry("Ico", (2,))
+ATOMS = Atoms("Pt13", positions=2.81 * TRUTH.positions)
+SETTINGS = SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.01)
+
+
+@pytest.fixture(scope="module")
+def result() -> Recovery:
+    return recover(simulate(ATOMS, SETTINGS, name="a<b>.gr"), element="Pt", candidates=4, max_atoms=25)
+
+
+@pytest.fixture(scope="module")
+def folder(result: Recovery, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("recovered")
+    write_recovery(out, result)
+    return out
+
+
+def test_every_file_is_one_that_the_command_owns(folder: Path) -> None:
+    names = [path.name for path in folder.iterdir()]
+    assert len(names) == 8
+    assert all(any(Path(name).match(pattern) for pattern in RECOVERY_FILES) for name in names)
+
+
+def test_the_table(folder: Path, result: Recovery) -> None:
+    with (folder / "candidates.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    for row, each in zip(rows, result, strict=True):
+        assert " ".join([row["type"], row["parameters"]]) == each.label
+        assert int(row["atoms"]) == len(each.atoms)
+        assert float(row["rw"]) == pytest.approx(each.rw, abs=1e-5)
+        assert float(row["dilation"]) == pytest.approx(each.fit.parameters.dilation, rel=1e-5)
+        assert float(row["biso_error_angstrom2"]) == pytest.approx(each.fit.errors.biso, rel=1e-5)
+        assert float(row["bond_length_angstrom"]) == pytest.approx(each.bond_length, abs=1e-5)
+        assert int(row["free_parameters"]) == len(each.fit.free)
+
+
+def test_the_structures(folder: Path, result: Recovery) -> None:
+    for number, each in enumerate(result, 1):
+        atoms = read(folder / f"rank_{number:02d}.xyz")
+        assert atoms.get_chemical_symbols() == each.atoms.get_chemical_symbols()
+        assert np.abs(atoms.positions - each.atoms.positions).max() < 1e-8
+
+
+def test_the_fit_is_a_curve_that_can_be_read(folder: Path, result: Recovery) -> None:
+    curve = read_gr(folder / "rank_01.gr")
+    assert np.array_equal(curve.r, result.target.r)
+    assert rw(result.target.g, curve.g) == pytest.approx(result[0].rw, abs=1e-12)
+    assert (curve.qmin, curve.qmax, curve.metadata["structure"]) == (0.9, 22.0, "Ico 2")
+
+
+def test_the_picture(folder: Path) -> None:
+    pixels = imread(folder / "fit.png")
+    assert pixels.shape[0] > 400
+    assert pixels[..., :3].std() > 0.05
+
+
+class Page(html.parser.HTMLParser):
+    """What a page loads, and the text of its parts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.rows = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.rows += tag == "tr"
+        self.loaded += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "action")]
+
+
+def test_the_page_stands_alone(folder: Path, result: Recovery) -> None:
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.loaded == []
+    assert not re.search(r"https?://|@import|url\(|fetch\(|import\(", text)
+    assert page.rows == 1 + len(result)
+    assert "a&lt;b&gt;.gr" in text
+    assert "a<b>" not in text
+    for sentence in caveats(result):
+        assert html.escape(sentence) in text
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)[1])
+    assert [len(entry["positions"]) for entry in data["entries"]] == [len(each.atoms) for each in result]
+    shown = np.array(data["r"])
+    assert (shown[0], shown[-1]) == (2.0, 20.0)
+    measured, calculated = np.array(data["measured"]), np.array(data["entries"][0]["calculated"])
+    assert rw(measured, calculated) == pytest.approx(result[0].rw, abs=2e-3)
+
+
+def test_the_terminal_table(result: Recovery) -> None:
+    lines = table(result, rows=2).splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [["1", "Ico", "2"], ["2", *result[1].label.split()[:2]]]
+    assert lines[-1].strip() == "and 2 more"
+    assert len(table(result).splitlines()) == 5
+
+
+def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
+    assert verdict(result).startswith(f"Best of {result.searched} geometries: Ico 2 with 13 atoms")
+    assert "more than noise" not in verdict(result)
+    wave = simulate(ATOMS, SETTINGS)
+    wave.g[:] = np.sin(1.3 * wave.r)
+    assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith("None of the")
+
+
+def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
+    noisy = simulate(ATOMS, SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.07, seed=2))
+    result = recover(noisy, element="Pt", candidates=20, max_atoms=30)
+    assert len(result.plausible) > 1
+    assert f"hardly chooses among {len(result.plausible)} structures" in verdict(result)
+    assert "more than noise" in verdict(result)
+
+
+def test_a_fit_is_written(tmp_path: Path) -> None:
+    found = fit(ATOMS, simulate(ATOMS, SETTINGS), label="mine.xyz")
+    write_fit(tmp_path, found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FIT_FILES)
+    assert np.abs(read(tmp_path / "refined.xyz").positions - found.atoms.positions).max() < 1e-8
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert Page(text).rows == 2
+    assert "mine.xyz, 13 atoms: Rw = " in text
+    assert re.search(r"Biso \(Å²\) 0\.\d{4} ± 0\.\d{4}", fit_verdict(found))
