@@ -18,7 +18,7 @@ PRESETS = {
         data=DigitsConfig(),
         tasks=ScenarioConfig(increment=2),
         backbone=GLYPH_VIT,
-        schedule=Schedule(epochs=10, batch_size=32),
+        schedule=Schedule(epochs=5, batch_size=32),
     ),
     "cifar100-small": RunConfig(
         data=ArraysConfig(Path("cifar100.npz")),
