@@ -140,7 +140,6 @@ class QKD(Learner):
         ):
             self.register_buffer(name, torch.zeros(shape, device=self.device))
         self.teacher_features: Tensor | None = None
-        self.diagnostics: dict[str, float] = {}
 
     # ---- the hooks
 
@@ -235,7 +234,7 @@ class QKD(Learner):
         """Features of the training images as they are, under some adapters."""
         if not adapters:
             return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
-        parts = task.train.images.split(self.schedule.evaluation_batch_size)
+        parts = task.train.images.split(max(1, self.schedule.evaluation_batch_size // len(adapters)))
         return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
 
     @torch.no_grad()
