@@ -111,7 +111,7 @@ def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) 
         history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
         history.evaluations.append(evaluation)
         history.step += 1
-        record.log(history.step, task=task.index, **_figures(history))
+        record.log(history.step, task=task.index, **_figures(history), **learner.diagnostics)
         record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
         _checkpoint(record, learner, history)
     learner.save(record.folder / LEARNER)

@@ -67,6 +67,7 @@ class Learner(nn.Module, ABC):
     Attributes:
         keeps_features: Whether what `encode` gave for an image stays valid in later tasks, so that it can be kept.
         trains_backbone: Whether the pretrained weights change, so that they belong to what is saved.
+        diagnostics: What the method tells about itself after a task, by name; a run logs it.
     """
 
     keeps_features: ClassVar[bool] = False
@@ -95,6 +96,7 @@ class Learner(nn.Module, ABC):
         self.register_buffer("task_sizes", torch.empty(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_reshape_buffers)
         self._streams: dict[str, torch.Generator] = {}
+        self.diagnostics: dict[str, float] = {}
         self.to(self.device)
 
     # ---- what a method fills in

@@ -38,7 +38,7 @@ class QKDConfig:
         sparsity_weight: λ_s.
         rank: Of the truncated singular value decomposition behind a task's embedding.
         similarity: Form of the unified classifier, which the paper leaves open.
-        contrast: Classes in the cross-entropy: `all` seen so far, as published, or those of the present `task`.
+        loss_over: Classes in the cross-entropy: all `seen` so far, as published, or the `new` ones alone.
         adapter_start: A new adapter starts at `zero`, or at the weights of the `previous` one.
         alignment: `none`, as published: every adapter is judged by the unified classifier; `gaussian`: by a linear
             discriminant of its own over the class means and covariance in its feature space.
@@ -60,7 +60,7 @@ class QKDConfig:
     sparsity_weight: float = 0.05
     rank: int = 12
     similarity: Similarity = "cosine"
-    contrast: Literal["all", "task"] = "task"
+    loss_over: Literal["new", "seen"] = "new"
     adapter_start: Literal["zero", "previous"] = "previous"
     alignment: Literal["none", "gaussian"] = "gaussian"
     ridge: float = 0.1
@@ -80,7 +80,7 @@ PAPER = QKDConfig(
     gate=QuantumGateConfig(ending="entangle", projection="first", temperature=1.0, learn_temperature=False),
     gate_gradient="distillation",
     sparsity="l1",
-    contrast="all",
+    loss_over="seen",
     adapter_start="zero",
     alignment="none",
 )
@@ -140,7 +140,6 @@ class QKD(Learner):
         ):
             self.register_buffer(name, torch.zeros(shape, device=self.device))
         self.teacher_features: Tensor | None = None
-        self.diagnostics: dict[str, float] = {}
 
     # ---- the hooks
 
@@ -227,7 +226,7 @@ class QKD(Learner):
     # ---- its parts
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.contrast == "task" else 0
+        first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.loss_over == "new" else 0
         return F.cross_entropy(logits[:, first:], targets - first)
 
     @torch.no_grad()
@@ -235,7 +234,7 @@ class QKD(Learner):
         """Features of the training images as they are, under some adapters."""
         if not adapters:
             return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
-        parts = task.train.images.split(self.schedule.evaluation_batch_size)
+        parts = task.train.images.split(max(1, self.schedule.evaluation_batch_size // len(adapters)))
         return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
 
     @torch.no_grad()
