@@ -124,7 +124,6 @@ def test_runs_of_other_scenarios_are_not_compared(capsys: pytest.CaptureFixture[
     assert "result.json is damaged" in slip(capsys, "compare", tmp_path / "two")
 
 
-@pytest.mark.filterwarnings("ignore::qkd_cil.learners.qkd.GateWarning")
 def test_the_demonstration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     earlier = tmp_path / "qkd"  # of an earlier demonstration, which is replaced
     earlier.mkdir()

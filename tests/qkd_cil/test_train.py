@@ -21,7 +21,6 @@ from qkd_cil.data.datasets import ArraysConfig
 from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.presets import PRESETS
 
-pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.learners.qkd.GateWarning")
 SAME = ("learner.safetensors", "predictions.npz")
 
 
@@ -192,7 +191,6 @@ def test_a_folder_that_holds_a_run_is_left_alone(config: RunConfig, tmp_path: Pa
         train.run(config, tmp_path / "run")
 
 
-@pytest.mark.filterwarnings("always::qkd_cil.learners.qkd.GateWarning")
 def test_warnings_of_a_learner_stand_in_the_log(config: RunConfig, tmp_path: Path) -> None:
     paper = replace(config, learner=PROFILES["paper"])
     train.run(paper, tmp_path / "run")
