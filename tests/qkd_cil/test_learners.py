@@ -33,7 +33,7 @@ LEARNERS: dict[str, Build] = {
     "qkd": lambda: QKD(replace(PROFILES["robust"], routing_steps=5), backbone=TINY, schedule=QUICK),
     "qkd-paper": lambda: QKD(profile="paper", backbone=TINY, schedule=QUICK),
 }
-pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.learners.qkd.GateWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.models.diagnostics.GateWarning")
 
 
 @pytest.fixture(params=LEARNERS, ids=list(LEARNERS))

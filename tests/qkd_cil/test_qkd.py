@@ -17,16 +17,14 @@ from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.qkd import (
     PAPER,
     QKD,
-    GateWarning,
     Profile,
     QKDConfig,
     distillation_divergence,
-    entropy,
-    gate_diagnostics,
     sparsity_penalty,
 )
 from qkd_cil.models.adapter import AdapterConfig
 from qkd_cil.models.backbone import BackboneConfig
+from qkd_cil.models.diagnostics import GateWarning, entropy, gate_diagnostics
 from qkd_cil.train import run
 from torch import Tensor
 
@@ -44,7 +42,7 @@ SCHEDULE = Schedule(epochs=2, batch_size=16, learning_rate=0.2)
 GOLDEN = Path(__file__).parent / "golden" / "qkd.json"
 PROFILE_NAMES: tuple[Profile, ...] = ("robust", "paper")
 
-pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.learners.qkd.GateWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.models.diagnostics.GateWarning")
 
 
 @pytest.fixture(scope="module")

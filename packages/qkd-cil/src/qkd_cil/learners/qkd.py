@@ -1,6 +1,5 @@
 """QKD: quantum-gated task-interaction knowledge distillation (Li, Xiao, Cao et al. 2026, arXiv 2604.11112)."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from qkd_cil.learners.learner import Learner, Outputs
 from qkd_cil.models.adapter import Adapter
 from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.classifier import Classifier, Similarity
+from qkd_cil.models.diagnostics import entropy, gate_diagnostics
 from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
 from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
 
@@ -85,10 +85,6 @@ PAPER = QKDConfig(
     alignment="none",
 )
 PROFILES: dict[Profile, QKDConfig] = {"robust": QKDConfig(), "paper": PAPER}
-
-
-class GateWarning(RuntimeWarning):
-    """The gate does not route."""
 
 
 class QKD(Learner):
@@ -324,58 +320,3 @@ def sparsity_penalty(alpha: Float[Tensor, "batch task"], kind: Sparsity) -> Floa
     if kind == "entropy":
         return entropy(alpha).mean()
     return alpha.new_zeros(())
-
-
-def entropy(alpha: Float[Tensor, "batch task"]) -> Float[Tensor, " batch"]:
-    """Entropy of each gate, nats.
-
-    Args:
-        alpha: Weights of the tasks.
-
-    >>> entropy(torch.tensor([[1.0, 0.0]]))
-    tensor([0.])
-    """
-    return torch.special.entr(alpha).sum(dim=1)
-
-
-def gate_diagnostics(gate: QuantumGate, features: Float[Tensor, "n dim"]) -> dict[str, float]:
-    """How much the gate routes; warns where it cannot.
-
-    Args:
-        gate: With at least one task.
-        features: Features of the first adapter, of some images.
-
-    Returns:
-        `fidelity_spread`: mean over images of the standard deviation of the scores over the tasks;
-        `gate_entropy`: mean entropy of α over that of uniform weights; `largest_weight`: mean of the largest α;
-        `uniform_weight`: 1/T; `theta_gradient`: norm of the gradient of log α of the first choice with respect to θ.
-    """
-    tasks = gate.task_count
-    with torch.enable_grad():
-        scores = gate.scores(features)
-        alpha = (scores / gate.temperature).softmax(dim=1)
-        largest = alpha.max(dim=1).values
-        (gradient,) = torch.autograd.grad(largest.log().mean(), [gate.theta], allow_unused=True)
-    found = {
-        "fidelity_spread": scores.detach().std(dim=1, correction=0).mean().item(),
-        "gate_entropy": (entropy(alpha.detach()).mean() / torch.tensor(float(max(tasks, 2))).log()).item(),
-        "largest_weight": largest.detach().mean().item(),
-        "uniform_weight": 1 / tasks,
-        "theta_gradient": 0.0 if gradient is None else gradient.norm().item(),
-    }
-    if tasks > 1 and found["largest_weight"] < 1.5 * found["uniform_weight"]:
-        warnings.warn(
-            f"the gate does not route: its largest weight is {found['largest_weight']:.3f} on average where equal "
-            f"weights are {found['uniform_weight']:.3f} (spread of the scores {found['fidelity_spread']:.2g}, "
-            f"temperature {gate.temperature.item():.2g}); lower the temperature or learn the projection",
-            GateWarning,
-            stacklevel=2,
-        )
-    if tasks > 1 and gate.theta.numel() and found["theta_gradient"] < 1e-6:
-        warnings.warn(
-            f"the circuit's weights do not matter: the gradient of theta is {found['theta_gradient']:.1g}; "
-            "have two layers or more and the ending 'data'",
-            GateWarning,
-            stacklevel=2,
-        )
-    return found
