@@ -127,8 +127,8 @@ VIT_TINY ?=
 METHODS := simple-cil finetune-adapter qkd-paper qkd-robust
 WORDS_simple-cil := learner:simple-cil
 WORDS_finetune-adapter := learner:finetune
-WORDS_qkd-paper := learner:qkd --learner.profile paper
-WORDS_qkd-robust := learner:qkd --learner.profile robust
+WORDS_qkd-paper := learner:qkd-paper
+WORDS_qkd-robust := learner:qkd
 QKD_RUNS := $(call runs,qkd-cil,$(METHODS:%=digits-b0-inc2_%) $(if $(CIFAR100),$(METHODS:%=cifar100-small_%)),$(if $(SMOKE),1993,1993 1994 1995),result.json)
 QKD_WORDS := $(if $(SMOKE),--schedule.epochs 1 --tasks.train-per-class 8 --tasks.test-per-class 8)
 $(QKD_RUNS): | .venv/synced
