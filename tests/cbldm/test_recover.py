@@ -139,6 +139,28 @@ def test_measured_curves(data_folder: Path, file: str, element: str, label: str,
     assert result.searched == 331
 
 
+@pytest.mark.parametrize(
+    ("file", "label", "bond"),
+    [
+        ("BCC_h_2_k_9_l_9", "BCC 2 2 6", 2.25),
+        pytest.param("Decahedron_p_5_q_1_r_0", "Dec 5 1 0", 2.56, marks=pytest.mark.slow),
+        pytest.param("FCC_h_3_k_6_l_7", "FCC 3 6 6", 2.42, marks=pytest.mark.slow),
+        ("HCP_Size1_4_Size2_4_Size3_4", "HCP 4 4 4", 2.52),
+        pytest.param("Icosahedron_shell_3", "Ico 3", 2.44, marks=pytest.mark.slow),
+        ("SC_h_4_k_4_l_5", "SC 4 4 5", 2.44),
+    ],
+)
+def test_published_simulated_curves(data_folder: Path, file: str, label: str, bond: float) -> None:
+    """Made by diffpy.srreal: its interpolation in r leaves an Rw of up to half a percent, for BCC of three."""
+    gr = read_gr(data_folder / "pdf" / "deepstruc_simulated" / f"{file}.gr")
+    gr = replace(gr, r=0.01 * np.arange(3000), qmin=0.7, qmax=25.0, qdamp=0.0)  # the file's r column is mislabelled
+    best = recover(gr, element="Pt", bond=1.0123 * bond, candidates=1)[0]
+    assert best.label == label
+    assert best.rw < 0.035
+    assert best.fit.parameters.biso == pytest.approx(0.3, abs=0.005)
+    assert best.fit.parameters.scale == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_polyoxometalate_is_no_cluster_of_the_library(data_folder: Path) -> None:
     gr = read_gr(data_folder / "pdf" / "experimental" / "AlphaKeggin.gr")
     assert recover(gr, candidates=3)[0].rw > 0.8

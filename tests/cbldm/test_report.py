@@ -122,6 +122,12 @@ def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> N
     assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith("None of the")
 
 
+def test_the_verdict_says_when_the_bond_met_its_limit(result: Recovery) -> None:
+    assert "at the limit" not in verdict(result)
+    short = recover(simulate(ATOMS, SETTINGS), element="Pt", bond=3.2, candidates=2, max_atoms=15)
+    assert "at the limit of what was searched (2.94 to 3.46 Å): try another --element or --bond" in verdict(short)
+
+
 def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     noisy = simulate(ATOMS, SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.07, seed=2))
     result = recover(noisy, element="Pt", candidates=20, max_atoms=30)

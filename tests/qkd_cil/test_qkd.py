@@ -8,22 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from papertrio_shared.run import read_metrics
 from qkd_cil import Scenario, Schedule, scenario
+from qkd_cil.config import RunConfig
+from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.data.transforms import Augmentation
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.qkd import (
     PAPER,
     QKD,
-    GateWarning,
     Profile,
     QKDConfig,
     distillation_divergence,
-    entropy,
-    gate_diagnostics,
     sparsity_penalty,
 )
 from qkd_cil.models.adapter import AdapterConfig
 from qkd_cil.models.backbone import BackboneConfig
+from qkd_cil.models.diagnostics import GateWarning, entropy, gate_diagnostics
+from qkd_cil.train import run
 from torch import Tensor
 
 TINY = BackboneConfig(
@@ -40,7 +42,7 @@ SCHEDULE = Schedule(epochs=2, batch_size=16, learning_rate=0.2)
 GOLDEN = Path(__file__).parent / "golden" / "qkd.json"
 PROFILE_NAMES: tuple[Profile, ...] = ("robust", "paper")
 
-pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.learners.qkd.GateWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.models.diagnostics.GateWarning")
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +264,18 @@ def test_the_robust_gate_routes_and_does_not_warn(digits: Scenario) -> None:
     assert 0 < found["gate_entropy"] < 1
     assert found["uniform_weight"] < found["largest_weight"] <= 1
     assert found["theta_gradient"] > 0
+
+
+def test_a_run_logs_what_the_gate_tells(tmp_path: Path) -> None:
+    config = RunConfig(
+        tasks=ScenarioConfig(task_sizes=(5, 5), train_per_class=6, test_per_class=4),
+        backbone=TINY,
+        learner=QKDConfig(routing_steps=20),
+        schedule=replace(SCHEDULE, epochs=1),
+    )
+    run(config, tmp_path / "run")
+    rows = [row for row in read_metrics(tmp_path / "run") if "gate_entropy" in row]
+    assert [row["uniform_weight"] for row in rows] == [1.0, 0.5]
 
 
 def test_numbers_out_of_range() -> None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cbldm.scattering import instrument
 from cbldm.scattering.instrument import (
     DiffpyGrid,
     ExactGrid,
@@ -52,6 +53,20 @@ def test_the_fast_transform_is_the_matrix(rmin: float, rmax: float, rstep: float
     f = torch.randn(2, len(band_limited_weights(qmin, qmax, grid.qstep)), dtype=torch.float64)
     matrix = sine_matrix(r, qmin=qmin, qmax=qmax, qstep=grid.qstep)
     assert relative_error(exact_transform(f, grid, qmin=qmin, qmax=qmax), f @ matrix) < 1e-11
+
+
+def test_the_fast_transform_is_differentiable_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instrument, "ROWS", 2)
+    r = r_grid(1.0, 4.0, 0.6)
+    grid = ExactGrid.of(r, 0.6, 3.0, 0.3)
+    f = torch.randn(3, len(band_limited_weights(0.5, 3.0, grid.qstep)), dtype=torch.float64, requires_grad=True)
+
+    def g(f: torch.Tensor) -> torch.Tensor:
+        return exact_transform(f, grid, qmin=0.5, qmax=3.0)
+
+    assert torch.autograd.gradcheck(g, (f,))
+    assert torch.autograd.gradgradcheck(lambda f: g(f).sin(), (f,))
+    assert relative_error(g(f), f @ sine_matrix(r, qmin=0.5, qmax=3.0, qstep=grid.qstep)) < 1e-11
 
 
 def test_a_cluster_that_breathes_keeps_its_grid() -> None:

@@ -9,6 +9,8 @@ from .target import Target
 
 UNEXPLAINED = 0.5
 """Rw above which the best candidate is called no explanation: a quarter of the sum of squares is then left over."""
+AT_LIMIT = 0.002
+"""Distance of a dilation from the end of its range at which it is told to have met it."""
 MORE_THAN_NOISE = 0.15
 """Rw above which the misfit is told to be the structure's: a good measurement's noise leaves less."""
 
@@ -24,12 +26,20 @@ def verdict(result: Recovery) -> str:
     """
     best = result[0]
     found = f"{best.label} with {len(best.atoms)} atoms, bond {best.bond_length:.3f} Å, Rw = {best.rw:.3f}"
+    low, high = result.dilations
+    at_limit = not low + AT_LIMIT < best.fit.parameters.dilation < high - AT_LIMIT
+    limit = (
+        f" Its bond is at the limit of what was searched ({low * result.bond:.2f} to {high * result.bond:.2f} Å): try "
+        "another --element or --bond."
+        if at_limit
+        else ""
+    )
     if best.rw > UNEXPLAINED:
         return (
             f"None of the {result.searched} geometries explains this curve: the best is {found}. What was measured is "
-            "probably no perfect cluster of one metal, or it is larger than those searched."
+            f"probably no perfect cluster of one metal, or it is larger than those searched.{limit}"
         )
-    hint = (
+    hint = limit + (
         " So large a misfit is more than noise: the particle differs from every geometry that was searched, and type "
         "and size are hints."
         if best.rw > MORE_THAN_NOISE

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist, pdist
 from torch import Tensor
 
-from .data.structure import closest_pair
+from .data.structure import CLOSEST, closest_pair
 from .scattering.form_factors import Radiation, amplitudes
 
 MERGE_WIDTH = 1e-3
@@ -97,15 +97,15 @@ def pairs_of(positions: Float[np.ndarray, "atoms 3"], elements: str | Sequence[s
     if not np.isfinite(positions).all():
         atom = int(np.argwhere(~np.isfinite(positions).all(axis=1))[0, 0]) + 1
         raise ValueError(f"atom {atom}: its coordinates are not finite; correct them")
-    if pair := closest_pair(positions):
-        first_atom, second_atom, gap = pair
-        raise ValueError(f"atoms {first_atom + 1} and {second_atom + 1}: {gap:.3g} Å apart; remove one of them")
     kinds = list(dict.fromkeys(symbols.tolist()))
     groups = []
     for a, b in combinations_with_replacement(kinds, 2):
         first, second = positions[symbols == a], positions[symbols == b]
         distances = np.sort(pdist(first) if a == b else cdist(first, second).ravel())
         if distances.size:
+            if distances[0] < CLOSEST and (pair := closest_pair(positions)):
+                i, j, gap = pair
+                raise ValueError(f"atoms {i + 1} and {j + 1}: {gap:.3g} Å apart; remove one of them")
             groups.append(PairGroup((a, b), *_merge(distances)))
     return Pairs(tuple(groups), {kind: int((symbols == kind).sum()) for kind in kinds})
 

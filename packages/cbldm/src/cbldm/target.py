@@ -123,7 +123,7 @@ class SineTransform:
     def __init__(self, target: Target, dmax: float) -> None:
         phase = (float(target.r[-1]) + dmax) * (target.qmax - target.qmin) / 2
         # Rounded up, so that clusters of nearly one size share a matrix.
-        nodes = 32 * math.ceil((0.53 * phase + 30) / 32)
+        nodes = 64 * math.ceil((0.53 * phase + 30) / 64)
         self.q, self.matrix, self._overlap, self._gram = _transform(target, nodes)
         self._total = float(np.square(target.g).sum())
 

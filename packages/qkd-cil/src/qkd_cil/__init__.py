@@ -1,5 +1,10 @@
 """Class-incremental learning on pretrained vision transformers, with quantum-gated knowledge distillation."""
 
+import os
+
+# Threads of OpenMP that spin while they wait make a busy machine many times slower; read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from qkd_cil.data.datasets import scenario
 from qkd_cil.data.images import LabelledImages
 from qkd_cil.data.scenario import ImageDataset, Scenario, SeenTest, Task

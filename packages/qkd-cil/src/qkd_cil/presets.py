@@ -18,7 +18,7 @@ PRESETS = {
         data=DigitsConfig(),
         tasks=ScenarioConfig(increment=2),
         backbone=GLYPH_VIT,
-        schedule=Schedule(epochs=10, batch_size=32),
+        schedule=Schedule(epochs=5, batch_size=32),
     ),
     "cifar100-small": RunConfig(
         data=ArraysConfig(Path("cifar100.npz")),
@@ -28,7 +28,7 @@ PRESETS = {
             weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k.fp16.safetensors",
             img_size=112,
         ),
-        schedule=Schedule(epochs=5, batch_size=48, augmentation=Augmentation(flip=0.5)),
+        schedule=Schedule(epochs=5, batch_size=48, learning_rate=0.2),
     ),
     "cifar100-b0-inc10": RunConfig(
         data=Cifar100Config(),

@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import time
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) 
             record.log(history.step, task=step.task, **{f"loss/{name}": value for name, value in step.losses.items()})
 
         start = time.perf_counter()
-        learner.fit_task(task, on_step=log)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: record.info(f"task {task.index + 1}: warning: {message}")  # noqa: B023
+            learner.fit_task(task, on_step=log)
         fitted = time.perf_counter()
         evaluation = evaluate(learner, scenario.test_seen(task), kept=kept)
         history.fit_seconds.append(fitted - start)
@@ -108,7 +111,7 @@ def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) 
         history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
         history.evaluations.append(evaluation)
         history.step += 1
-        record.log(history.step, task=task.index, **_figures(history))
+        record.log(history.step, task=task.index, **_figures(history), **learner.diagnostics)
         record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
         _checkpoint(record, learner, history)
     learner.save(record.folder / LEARNER)

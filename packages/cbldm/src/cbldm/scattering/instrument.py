@@ -1,7 +1,7 @@
 """What an instrument and its data reduction make of F(Q): range, grid, resolution."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,8 @@ from .quadrature import band_limited_weights
 Compat = Literal["exact", "diffpy"]
 
 MOST_BINS = 10**7
+ROWS = 64
+"""Curves transformed at once, so that a batch takes no more memory than its curves."""
 
 _SAME = 2.0**-26
 """Relative to one step, what diffpy counts as on the grid."""
@@ -112,9 +114,31 @@ def exact_transform(
 ) -> Float[Tensor, "*batch bins"]:
     """G(r) from F(Q) on an `ExactGrid` by one fast Fourier transform; the same sum as by `sine_matrix`."""
     weights = torch.tensor(band_limited_weights(qmin, qmax, grid.qstep)).to(structure_function)
-    spectrum = torch.fft.rfft(structure_function * weights, n=grid.points)
-    wanted = torch.arange(grid.first, grid.stop, device=spectrum.device) * grid.stride
-    return -2 / math.pi * grid.qstep * spectrum.imag[..., wanted]
+    wanted = torch.arange(grid.first, grid.stop) * grid.stride
+    places = torch.arange(len(weights)), wanted
+    return 2 / math.pi * grid.qstep * _SineSums.apply(structure_function * weights, *places, grid.points)
+
+
+class _SineSums(torch.autograd.Function):
+    r"""$y_m = \sum_k x_k \sin(2\pi k m / n)$ for chosen k and m up to n/2, by fast Fourier transforms of a few rows.
+
+    The matrix is symmetric, so the gradient is the same sum with k and m exchanged, and so on to any order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: Tensor, m: Tensor, n: int) -> Tensor:
+        ctx.settings = m, k, n
+        rows = x.reshape(-1, x.shape[-1])
+        out = rows.new_empty(len(rows), len(m))
+        for some, result in zip(rows.split(ROWS), out.split(ROWS), strict=True):
+            padded = some.new_zeros(len(some), n)
+            padded[:, k] = some
+            result.copy_(-torch.fft.rfft(padded).imag[:, m])
+        return out.reshape(*x.shape[:-1], len(m))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _SineSums.apply(grad, *ctx.settings), None, None, None
 
 
 class ExactGrid(NamedTuple):
@@ -174,10 +198,13 @@ def diffpy_transform(
     fq = structure_function.clone()
     fq[..., : max(0, _low_steps(qmin, grid.qstep))] = 0
     points = 2 ** math.ceil(math.log2(max(grid.nq, math.ceil(math.pi / (rstep * grid.qstep)))))
-    g = -2 / math.pi * grid.qstep * torch.fft.rfft(fq, n=2 * points).imag
     place = r * (points * grid.qstep / math.pi)
     left = place.floor().long()
-    weight = (place - left).to(g.dtype)
+    first = int(left[0])
+    m = torch.arange(first, int(left[-1]) + 2)
+    g = 2 / math.pi * grid.qstep * _SineSums.apply(fq, torch.arange(grid.nq), m, 2 * points)
+    left = left - first
+    weight = (place - place.floor()).to(g.dtype)
     return (1 - weight) * g[..., left] + weight * g[..., left + 1]
 
 

@@ -11,5 +11,6 @@ GLYPH_VIT = BackboneConfig(
     embed_dim=96,
     depth=4,
     num_heads=3,
+    fingerprint="cdff85147a13a18eb95ce92d79d0b4225a6940221190df0b3292b863a85ffa0d",
     adapter=AdapterConfig(bottleneck=16),
 )

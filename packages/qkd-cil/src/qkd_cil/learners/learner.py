@@ -67,6 +67,7 @@ class Learner(nn.Module, ABC):
     Attributes:
         keeps_features: Whether what `encode` gave for an image stays valid in later tasks, so that it can be kept.
         trains_backbone: Whether the pretrained weights change, so that they belong to what is saved.
+        diagnostics: What the method tells about itself after a task, by name; a run logs it.
     """
 
     keeps_features: ClassVar[bool] = False
@@ -95,6 +96,7 @@ class Learner(nn.Module, ABC):
         self.register_buffer("task_sizes", torch.empty(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_reshape_buffers)
         self._streams: dict[str, torch.Generator] = {}
+        self.diagnostics: dict[str, float] = {}
         self.to(self.device)
 
     # ---- what a method fills in
@@ -110,7 +112,7 @@ class Learner(nn.Module, ABC):
         """What the optimizer changes: every parameter that wants a gradient; with none there are no steps."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def training_step(self, batch: Batch) -> Mapping[str, Tensor]:
+    def training_step(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Terms of the loss by name, weighted: their sum goes down, each of them is logged."""
         raise TypeError(f"{type(self).__name__} has parameters to train, but no training step")
 

@@ -1,6 +1,5 @@
 """QKD: quantum-gated task-interaction knowledge distillation (Li, Xiao, Cao et al. 2026, arXiv 2604.11112)."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from qkd_cil.learners.learner import Learner, Outputs
 from qkd_cil.models.adapter import Adapter
 from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.classifier import Classifier, Similarity
+from qkd_cil.models.diagnostics import entropy, gate_diagnostics
 from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
 from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
 
@@ -38,7 +38,7 @@ class QKDConfig:
         sparsity_weight: λ_s.
         rank: Of the truncated singular value decomposition behind a task's embedding.
         similarity: Form of the unified classifier, which the paper leaves open.
-        contrast: Classes in the cross-entropy: `all` seen so far, as published, or those of the present `task`.
+        loss_over: Classes in the cross-entropy: all `seen` so far, as published, or the `new` ones alone.
         adapter_start: A new adapter starts at `zero`, or at the weights of the `previous` one.
         alignment: `none`, as published: every adapter is judged by the unified classifier; `gaussian`: by a linear
             discriminant of its own over the class means and covariance in its feature space.
@@ -60,7 +60,7 @@ class QKDConfig:
     sparsity_weight: float = 0.05
     rank: int = 12
     similarity: Similarity = "cosine"
-    contrast: Literal["all", "task"] = "task"
+    loss_over: Literal["new", "seen"] = "new"
     adapter_start: Literal["zero", "previous"] = "previous"
     alignment: Literal["none", "gaussian"] = "gaussian"
     ridge: float = 0.1
@@ -80,15 +80,11 @@ PAPER = QKDConfig(
     gate=QuantumGateConfig(ending="entangle", projection="first", temperature=1.0, learn_temperature=False),
     gate_gradient="distillation",
     sparsity="l1",
-    contrast="all",
+    loss_over="seen",
     adapter_start="zero",
     alignment="none",
 )
 PROFILES: dict[Profile, QKDConfig] = {"robust": QKDConfig(), "paper": PAPER}
-
-
-class GateWarning(RuntimeWarning):
-    """The gate does not route."""
 
 
 class QKD(Learner):
@@ -140,7 +136,6 @@ class QKD(Learner):
         ):
             self.register_buffer(name, torch.zeros(shape, device=self.device))
         self.teacher_features: Tensor | None = None
-        self.diagnostics: dict[str, float] = {}
 
     # ---- the hooks
 
@@ -227,7 +222,7 @@ class QKD(Learner):
     # ---- its parts
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.contrast == "task" else 0
+        first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.loss_over == "new" else 0
         return F.cross_entropy(logits[:, first:], targets - first)
 
     @torch.no_grad()
@@ -235,7 +230,7 @@ class QKD(Learner):
         """Features of the training images as they are, under some adapters."""
         if not adapters:
             return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
-        parts = task.train.images.split(self.schedule.evaluation_batch_size)
+        parts = task.train.images.split(max(1, self.schedule.evaluation_batch_size // len(adapters)))
         return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
 
     @torch.no_grad()
@@ -325,58 +320,3 @@ def sparsity_penalty(alpha: Float[Tensor, "batch task"], kind: Sparsity) -> Floa
     if kind == "entropy":
         return entropy(alpha).mean()
     return alpha.new_zeros(())
-
-
-def entropy(alpha: Float[Tensor, "batch task"]) -> Float[Tensor, " batch"]:
-    """Entropy of each gate, nats.
-
-    Args:
-        alpha: Weights of the tasks.
-
-    >>> entropy(torch.tensor([[1.0, 0.0]]))
-    tensor([0.])
-    """
-    return torch.special.entr(alpha).sum(dim=1)
-
-
-def gate_diagnostics(gate: QuantumGate, features: Float[Tensor, "n dim"]) -> dict[str, float]:
-    """How much the gate routes; warns where it cannot.
-
-    Args:
-        gate: With at least one task.
-        features: Features of the first adapter, of some images.
-
-    Returns:
-        `fidelity_spread`: mean over images of the standard deviation of the scores over the tasks;
-        `gate_entropy`: mean entropy of α over that of uniform weights; `largest_weight`: mean of the largest α;
-        `uniform_weight`: 1/T; `theta_gradient`: norm of the gradient of log α of the first choice with respect to θ.
-    """
-    tasks = gate.task_count
-    with torch.enable_grad():
-        scores = gate.scores(features)
-        alpha = (scores / gate.temperature).softmax(dim=1)
-        largest = alpha.max(dim=1).values
-        (gradient,) = torch.autograd.grad(largest.log().mean(), [gate.theta], allow_unused=True)
-    found = {
-        "fidelity_spread": scores.detach().std(dim=1, correction=0).mean().item(),
-        "gate_entropy": (entropy(alpha.detach()).mean() / torch.tensor(float(max(tasks, 2))).log()).item(),
-        "largest_weight": largest.detach().mean().item(),
-        "uniform_weight": 1 / tasks,
-        "theta_gradient": 0.0 if gradient is None else gradient.norm().item(),
-    }
-    if tasks > 1 and found["largest_weight"] < 1.5 * found["uniform_weight"]:
-        warnings.warn(
-            f"the gate does not route: its largest weight is {found['largest_weight']:.3f} on average where equal "
-            f"weights are {found['uniform_weight']:.3f} (spread of the scores {found['fidelity_spread']:.2g}, "
-            f"temperature {gate.temperature.item():.2g}); lower the temperature or learn the projection",
-            GateWarning,
-            stacklevel=2,
-        )
-    if tasks > 1 and gate.theta.numel() and found["theta_gradient"] < 1e-6:
-        warnings.warn(
-            f"the circuit's weights do not matter: the gradient of theta is {found['theta_gradient']:.1g}; "
-            "have two layers or more and the ending 'data'",
-            GateWarning,
-            stacklevel=2,
-        )
-    return found

@@ -42,6 +42,7 @@ class QuantumGateConfig:
         bandwidth: Factor of the angles of a learned projection at the start.
         temperature: τ of the softmax.
         learn_temperature: Whether τ is learned from there.
+        backend: Of the circuit.
 
     Raises:
         ValueError: If a number is out of range.
@@ -60,6 +61,7 @@ class QuantumGateConfig:
     bandwidth: float = 1.0
     temperature: float = 0.1
     learn_temperature: bool = True
+    backend: StatevectorBackend = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.qubits <= MAX_QUBITS:
@@ -132,20 +134,15 @@ class QuantumGate(nn.Module):
         """Append a task's embedding, normalised, as a buffer."""
         self.embeddings = torch.cat([self.embeddings, F.normalize(embedding.to(self.embeddings), dim=0)[None]])
 
-    def forward(
-        self, features: Float[Tensor, "batch dim"], *, backend: StatevectorBackend = "auto"
-    ) -> Float[Tensor, "batch task"]:
+    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
         """Weights α of the tasks for each sample, rows summing to one."""
-        return (self.scores(features, backend=backend) / self.temperature).softmax(dim=1)
+        return (self.scores(features) / self.temperature).softmax(dim=1)
 
-    def scores(
-        self, features: Float[Tensor, "batch dim"], *, backend: StatevectorBackend = "auto"
-    ) -> Float[Tensor, "batch task"]:
+    def scores(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
         """How well each sample's state agrees with each task's, in [0, 1]: all of them in one batch of circuits.
 
         Args:
             features: Features of the first adapter.
-            backend: Of the circuit.
 
         Raises:
             ValueError: If no task has been added.
@@ -155,11 +152,10 @@ class QuantumGate(nn.Module):
         count = len(features)
         angles = self.angles(features)
         if self.config.task_state == "amplitude":
-            states = statevector(angles, self.theta, ending=self.config.ending, backend=backend)
+            states = self._states(angles)
             tasks = self._amplitudes()
         else:
-            angles = torch.cat([angles, self.task_angles()])
-            both = statevector(angles, self.theta, ending=self.config.ending, backend=backend)
+            both = self._states(torch.cat([angles, self.task_angles()]))
             states, tasks = both[:count], both[count:]
         if self.config.score == "fidelity":
             return fidelity(states, tasks)
@@ -178,6 +174,9 @@ class QuantumGate(nn.Module):
         if self.config.projection == "first":
             return self.embeddings[:, : self.config.qubits]
         return self.bandwidth * self.task_projection(math.sqrt(self.embeddings.shape[1]) * self.embeddings)
+
+    def _states(self, angles: Float[Tensor, "batch qubits"]) -> Float[Tensor, "batch amplitudes"]:
+        return statevector(angles, self.theta, ending=self.config.ending, backend=self.config.backend)
 
     def _amplitudes(self) -> Float[Tensor, "task amplitudes"]:
         size = 2**self.config.qubits

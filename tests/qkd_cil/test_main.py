@@ -1,0 +1,136 @@
+"""The command line as one types it, and what it says of a slip."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from qkd_cil.__main__ import main
+from safetensors.torch import save_file
+from torch import ones
+
+SMALL = ["--tasks.train-per-class", "6", "--tasks.test-per-class", "4", "--schedule.epochs", "1"]
+
+
+def say(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command."""
+    status = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_run_compare_and_predict(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    simple, tuned = tmp_path / "simple", tmp_path / "tuned"
+    status, out, err = say(
+        capsys, "run", "digits-b0-inc2", "--seeds", 1, 2, "--out", simple, *SMALL, "learner:simple-cil"
+    )
+    assert (status, err) == (0, "")
+    assert "| simple | SimpleCIL | 2 |" in out
+    orders = []
+    for seed in (1, 2):
+        config = json.loads((simple / str(seed) / "config.json").read_text())
+        assert config["seed"] == config["tasks"]["class_order_seed"] == seed
+        orders.append(json.loads((simple / str(seed) / "result.json").read_text())["task_classes"])
+    assert orders[0] != orders[1]
+    words = ["run", "digits-b0-inc2", "--out", tuned, *SMALL, "learner:finetune", "--learner.loss-over", "seen"]
+    assert say(capsys, *words)[0] == 0
+    status, out, _ = say(capsys, "compare", simple, tuned, "--out", tmp_path / "both")
+    assert status == 0
+    assert re.search(r"\| simple \| SimpleCIL \| 2 \| \d+\.\d\d ± \d+\.\d\d \|", out)
+    assert re.search(r"\| tuned \| Finetune adapter \| 1 \| \d+\.\d\d \|", out)
+    assert "<img" in (tmp_path / "both" / "comparison.html").read_text()
+    image = tmp_path / "seven.png"
+    Image.fromarray(np.full((8, 8), 200, dtype=np.uint8)).save(image)
+    status, out, _ = say(capsys, "predict", simple, image)
+    assert status == 0
+    assert re.fullmatch(rf"{image}\t\d\n", out)
+    status, out, _ = say(capsys, "run", "--resume", simple)
+    assert status == 0
+    assert "| simple | SimpleCIL | 2 |" in out
+
+
+def test_resume_runs_the_seeds_that_never_started(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", "--seeds", 1, 2, "--out", tmp_path / "a", *SMALL, "learner:simple-cil"]
+    assert say(capsys, *words)[0] == 0
+    for path in sorted((tmp_path / "a" / "2").iterdir()):
+        path.unlink()
+    status, out, _ = say(capsys, "run", "--resume", tmp_path / "a")
+    assert status == 0
+    assert "| a | SimpleCIL | 2 |" in out
+
+
+def test_arrays_and_weights_by_their_short_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(4), 3)
+    images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+    data = tmp_path / "mine.npz"
+    np.savez(data, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    words = ["run", "digits-b0-inc2", "--data", data, "--out", tmp_path / "a", "learner:simple-cil"]
+    status, _, err = say(capsys, *words)
+    assert (status, err) == (0, "")
+    assert json.loads((tmp_path / "a" / "1993" / "result.json").read_text())["dataset"] == "mine"
+
+
+def slip(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line that is said of a command that fails."""
+    status, _, err = say(capsys, *words)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+def test_slips_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "did you mean 'digits-b0-inc2'?" in slip(capsys, "run", "digits-b0-inc")
+    assert "did you mean 'cifar100-small'?" in slip(capsys, "run", "cifar100-smal")
+    assert "increment 3 do not divide 10 classes" in slip(
+        capsys, "run", "digits-b0-inc2", "--tasks.increment", 3, "--out", tmp_path / "a"
+    )
+    assert not (tmp_path / "a" / "1993" / "config.json").exists()
+    assert "no such file; give an .npz file" in slip(capsys, "run", "cifar100-small", "--data", tmp_path / "no.npz")
+    assert "neither digits nor cifar100" in slip(capsys, "run", "cifar100-small", "--data", tmp_path / "nowhere")
+    assert "qubits" in slip(capsys, "run", "digits-b0-inc2", "learner:qkd", "--learner.gate.qubits", 17)
+    assert "holds no run (plan.json or config.json)" in slip(capsys, "run", "--resume", tmp_path)
+    assert "holds no finished run" in slip(capsys, "compare", tmp_path)
+    assert "give at least one" in slip(capsys, "compare")
+    assert "holds no finished run" in slip(capsys, "predict", tmp_path, tmp_path / "image.png")
+
+
+def test_weights_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", "--out", tmp_path / "a", "--backbone.fingerprint", "", "--weights"]
+    foreign, text = tmp_path / "foreign.safetensors", tmp_path / "text.safetensors"
+    save_file({"weight": ones(3)}, foreign)
+    text.write_text("no weights")
+    assert "do not fit vit_tiny_patch16_224" in slip(capsys, *words, foreign)
+    assert "not a safetensors file" in slip(capsys, *words, text)
+    assert "no such file" in slip(capsys, *words, tmp_path / "none.safetensors")
+    assert "is not the expected" not in slip(capsys, *words, tmp_path / "none.safetensors")
+
+
+def test_a_folder_with_runs_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", "--out", tmp_path / "a", *SMALL, "learner:simple-cil"]
+    assert say(capsys, *words)[0] == 0
+    assert "holds runs already; give another --out, or go on with --resume" in slip(capsys, *words)
+
+
+def test_runs_of_other_scenarios_are_not_compared(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, increment in (("two", 2), ("five", 5)):
+        words = ["run", "digits-b0-inc2", "--out", tmp_path / name, "--tasks.increment", increment, *SMALL]
+        assert say(capsys, *words, "learner:simple-cil")[0] == 0
+    assert "compare runs of one scenario" in slip(capsys, "compare", tmp_path / "two", tmp_path / "five")
+    (tmp_path / "two" / "1993" / "result.json").write_text("{")
+    assert "result.json is damaged" in slip(capsys, "compare", tmp_path / "two")
+
+
+def test_the_demonstration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    earlier = tmp_path / "qkd"  # of an earlier demonstration, which is replaced
+    earlier.mkdir()
+    (earlier / "config.json").write_text("{}")
+    status, out, err = say(capsys, "demo", "--out", tmp_path, "--smoke")
+    assert (status, err) == (0, "")
+    for name in ("simple-cil", "finetune-adapter", "qkd"):
+        assert re.search(rf"\| {name} \| [\w ]+ \| 1 \| \d+\.\d\d", out)
+        assert str(tmp_path / name / "report.html") in out
+    assert (tmp_path / "comparison.png").stat().st_size > 1000
