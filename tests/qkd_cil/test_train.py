@@ -54,6 +54,8 @@ def test_a_run_leaves_its_files(config: RunConfig, tmp_path: Path) -> None:
     assert result["class_names"] == list("abcdef")
     assert len(result["routing"]) == 3
     assert result["seconds"] > 0
+    assert result["config"]["data"]["path"] == "small.npz"  # no folder of this machine in what is passed on
+    assert str(tmp_path) not in (folder / "result.json").read_text()
     rows = read_metrics(folder)
     assert len([row for row in rows if "accuracy" in row]) == 3
     assert len([row for row in rows if any(name.startswith("loss/") for name in row)]) == 3 * 6

@@ -142,7 +142,7 @@ class SineTransform:
         return (1 - overlap**2 / (self._total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _transform(target: Target, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, weights = roots_legendre(nodes)
     half = (target.qmax - target.qmin) / 2

@@ -42,7 +42,8 @@ def accuracy_over_tasks(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figu
     axes.set_xticks(range(1, longest + 1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
     return figure
 
 
@@ -65,23 +66,22 @@ def accuracy_matrix_picture(matrix: Sequence[Sequence[float | None]]) -> Figure:
     return figure
 
 
-def task_confusion_picture(confusion: Sequence[Sequence[int]], *, by: str) -> Figure:
+def task_confusion_picture(confusion: Sequence[Sequence[int]]) -> Figure:
     """Share of the images of each task (row) that were sent to each task (column) after the last task.
 
     Args:
         confusion: Number of images.
-        by: What sent them, for the label.
 
     Returns:
         The picture.
 
-    >>> len(task_confusion_picture([[9, 1], [2, 8]], by="the gate").axes)
+    >>> len(task_confusion_picture([[9, 1], [2, 8]]).axes)
     1
     """
     figure, axes = _square(len(confusion))
     counts = np.asarray(confusion, dtype=float)
     _cells(axes, 100 * counts / counts.sum(1, keepdims=True), "{:.0f}", limit=100)
-    axes.set_xlabel(f"task by {by}, % of images")
+    axes.set_xlabel("sent to task, % of images")
     axes.set_ylabel("true task")
     return figure
 

@@ -52,6 +52,7 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
         The page, then the pictures.
     """
     routed = result["routing"] is not None
+    sent_by = "the gate's largest weight" if routed else "the predicted class"
     pictures = {
         "accuracy": (
             plots.accuracy_over_tasks({method_name(result["config"]["learner"]): [result["accuracy"]]}),
@@ -62,10 +63,8 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
             "Accuracy on each task after each task: forgetting shows down a column.",
         ),
         "task_confusion": (
-            plots.task_confusion_picture(
-                result["task_confusion"], by="the gate's largest weight" if routed else "the predicted class"
-            ),
-            "Where the images of each task were sent after the last task.",
+            plots.task_confusion_picture(result["task_confusion"]),
+            f"Where the images of each task were sent after the last task, by {sent_by}.",
         ),
     }
     if routed:
@@ -180,7 +179,7 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
     rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in text.splitlines()]
     body = [
         "<h1>Comparison</h1>",
-        f'<p class="sub">{_protocol(runs[0].results[0])}</p>',
+        f'<p class="sub">{_protocol(*(each for run in runs for each in run.results))}</p>',
         _table(rows[2:], head=rows[0]),
         '<p class="sub">Percent; mean ± standard deviation where there are several seeds.</p>',
         _embedded(picture, "Accuracy on the test images of all classes seen, after each task."),
@@ -207,13 +206,14 @@ def method_name(learner: dict[str, Any]) -> str:
     return f"{name} {detail}" if detail else name
 
 
-def _protocol(result: dict[str, Any]) -> str:
+def _protocol(*results: dict[str, Any]) -> str:
+    result = results[0]
     sizes = [len(classes) for classes in result["task_classes"]]
     tasks = f"{len(sizes)} tasks of {sizes[0]} classes" if len(set(sizes)) == 1 else f"tasks of {sizes} classes"
     config = result["config"]
-    order = config["tasks"]["class_order_seed"]
+    orders = sorted({str(each["config"]["tasks"]["class_order_seed"]) for each in results})
     return html.escape(
-        f"{result['dataset']}, {tasks}, class order seed {order}, backbone {config['backbone']['name']} at "
+        f"{result['dataset']}, {tasks}, class order seed {', '.join(orders)}, backbone {config['backbone']['name']} at "
         f"{config['backbone']['img_size']} px, {config['schedule']['epochs']} epochs"
     )
 

@@ -185,7 +185,7 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "dataset": scenario.dataset.name,
         "class_names": list(scenario.dataset.class_names),
         "task_classes": [list(classes) for classes in scenario.task_classes],
-        "config": record.config,
+        "config": _without_folders(record.config),
         "environment": json.loads((record.folder / "environment.json").read_text(encoding="utf-8")),
         "summary": asdict(summary),
         "accuracy": [each.accuracy for each in history.evaluations],
@@ -201,3 +201,11 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds),
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak,
     }
+
+
+def _without_folders(config: Any) -> Any:
+    """A config for results that are passed on: of files that were given with their folders only the names stay."""
+    if not isinstance(config, dict):
+        return config
+    files = {"path", "root", "weights"}
+    return {key: Path(each).name if key in files else _without_folders(each) for key, each in config.items()}
