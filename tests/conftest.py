@@ -13,7 +13,16 @@ DATA_SKIP = "no data folder: set PAPERTRIO_DATA"
 
 # Shapes are checked at run time in tests alone, and on internal modules: on a public function this would answer
 # before the function's own error does.
-CHECKED = ["qkd_cil.models.adapter", "qkd_cil.models.classifier"]
+CHECKED = [
+    "cbldm.ops.debye_sum.reference",
+    "cbldm.ops.debye_sum._nufft",
+    "gradient_flow_drifting.ops.kde.reference",
+    "gradient_flow_drifting.ops.kde._attention",
+    "qkd_cil.models.adapter",
+    "qkd_cil.models.classifier",
+    "qkd_cil.models.gate",
+    "qkd_cil.ops.statevector.reference",
+]
 install_import_hook(CHECKED, "beartype.beartype")
 
 settings.register_profile(

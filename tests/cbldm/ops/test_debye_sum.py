@@ -251,3 +251,15 @@ def test_the_memory_of_a_large_cluster_is_bounded() -> None:
     script = PEAK.replace("{atoms}", "12000")  # 72 million pairs: 0.6 GB for one number each
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 1200  # MiB
+
+
+def test_an_unknown_backend_is_told() -> None:
+    with pytest.raises(ValueError, match="backend is 'nuft': give 'auto', 'reference' or 'nufft'"):
+        one_species(cluster(3, 0), 0.01, backend="nuft")
+
+
+def test_the_plain_sum_serves_where_finufft_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = cluster(5, 0)
+    expected = one_species(atoms, 0.01, backend="reference")
+    monkeypatch.setattr("cbldm.ops.debye_sum.find_spec", lambda _: None)
+    assert torch.equal(one_species(atoms, 0.01, backend="auto"), expected)

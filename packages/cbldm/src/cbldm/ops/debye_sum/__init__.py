@@ -25,6 +25,7 @@ $$ e^{-\sigma^2 z} = e^{-m z} \sum_{n \ge 0} (2 - \delta_{n0}) (-1)^n I_n(h z) \
 transforms over the same distances, the weights of term n being $T_n(\tau)/d$.
 """
 
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -69,10 +70,14 @@ def debye_sum(
             always computed and reduced in float64: in float32 they would leave three digits.
         backend: `"reference"` is the plain sum, on any device, twice differentiable; `"nufft"` FINUFFT on a CPU,
             differentiable once, to a relative 1e-11 (1e-8 for float32), on as many threads as torch has.
-            `"auto"` takes the second on a CPU.
+            `"auto"` takes the second on a CPU where FINUFFT is installed (it has no wheel for Linux on arm64).
 
     Returns:
         V(Q), in the square of the amplitudes' unit times Å⁻¹.
+
+    Raises:
+        ValueError: If the backend is unknown.
+        ImportError: If `"nufft"` is asked for where FINUFFT is not installed.
     """
     batch = positions.shape[:-2]
     clusters = batch.numel()
@@ -87,11 +92,13 @@ def debye_sum(
         (dmin, dmax),
         dtype or positions.dtype,
     )
-    match resolve_backend(backend, positions, gpu="reference", cpu="nufft"):
+    match resolve_backend(backend, positions, gpu="reference", cpu="nufft" if find_spec("finufft") else "reference"):
         case "nufft":
             from ._nufft import debye_sum_nufft
 
             total = debye_sum_nufft(*arguments)
-        case _:
+        case "reference":
             total = debye_sum_reference(*arguments)
+        case unknown:
+            raise ValueError(f"backend is {unknown!r}: give 'auto', 'reference' or 'nufft'")
     return total.reshape(*batch, amplitudes.shape[1])
