@@ -9,6 +9,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 import_name = $(subst -,_,$(1))
 smoke_flag = $(if $(SMOKE),--smoke)
+# Threads that wait leave the cores to those that work.
+export OMP_WAIT_POLICY ?= PASSIVE
 # One thread for each of pytest's processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 EXPORT := $(UV) export --quiet --all-packages --all-groups --no-emit-workspace --no-header --format requirements.txt
