@@ -1,5 +1,6 @@
 """The command line as one types it, and what it says of a slip."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -71,6 +72,32 @@ def test_arrays_and_weights_by_their_short_options(capsys: pytest.CaptureFixture
     status, _, err = say(capsys, *words)
     assert (status, err) == (0, "")
     assert json.loads((tmp_path / "a" / "1993" / "result.json").read_text())["dataset"] == "mine"
+
+
+def write_folder(root: Path) -> Path:
+    """Three classes, three images each in train and test, one of them damaged."""
+    random = np.random.default_rng(0)
+    for place in itertools.product(("train", "test"), "abc", ("0.png", "1.png", "2.png")):
+        path = root.joinpath(*place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (9, 8), dtype=np.uint8)).save(path)
+    (root / "train" / "b" / "1.png").write_text("no image")
+    return root
+
+
+def test_a_folder_with_a_corrupt_image(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "letters")
+    words = ["run", "digits-b0-inc2", "--data", data, "--tasks.increment", 1, "--out", tmp_path / "a"]
+    line = "data letters: files skipped since they cannot be read as images: 1 (train/b/1.png)"
+    assert "1.png: cannot be read as an image" in slip(capsys, *words, "--strict", "learner:simple-cil")
+    assert not (tmp_path / "a").exists()
+    status, out, err = say(capsys, *words, "learner:simple-cil")
+    assert (status, err) == (0, "")
+    assert out.count(line) == 1
+    assert line in (tmp_path / "a" / "1993" / "log.txt").read_text()
+    result = json.loads((tmp_path / "a" / "1993" / "result.json").read_text())
+    assert f"data letters: {result['skipped_images']}" == line
+    assert result["skipped_images"] in (tmp_path / "a" / "1993" / "report.html").read_text()
 
 
 def slip(capsys: pytest.CaptureFixture[str], *words: object) -> str:

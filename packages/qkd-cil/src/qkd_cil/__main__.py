@@ -15,8 +15,8 @@ from papertrio_shared.run import config_to_dict, dict_to_config
 
 from qkd_cil import train
 from qkd_cil.config import RunConfig
-from qkd_cil.data.datasets import data_config, read_image
-from qkd_cil.learners import load
+from qkd_cil.data.datasets import DigitsConfig, FolderConfig, data_config, read_image
+from qkd_cil.learners import QKDConfig, load
 from qkd_cil.presets import DEMO, PRESETS
 from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
 
@@ -29,6 +29,7 @@ def run(
     out: Path | None = None,
     data: Path | None = None,
     weights: Path | None = None,
+    strict: bool = False,
     resume: Path | None = None,
 ) -> None:
     """Learn the tasks of a data set one after another, for one seed or several.
@@ -39,6 +40,7 @@ def run(
         out: Folder that gets a folder for each seed; by default runs/<data>-<method>.
         data: An .npz file or a folder with train and test, instead of the preset's data.
         weights: A .safetensors file, instead of the preset's weights.
+        strict: A file in a folder of images that cannot be read is an error; else it is skipped and counted.
         resume: Finish the runs of this folder; all other settings are read from there.
     """
     if resume is not None:
@@ -46,6 +48,8 @@ def run(
         return
     if data is not None:
         config = replace(config, data=data_config(data))
+    if strict and isinstance(config.data, FolderConfig):
+        config = replace(config, data=replace(config.data, strict=True))
     if weights is not None:
         config = replace(config, backbone=replace(config.backbone, weights=str(weights)))
     seeded = [_seeded(config, seed) for seed in seeds] or [config]
@@ -104,13 +108,14 @@ def demo(out: Path = Path("results/qkd-cil-demo"), smoke: bool = False) -> None:
         smoke: Fewer images, tasks and epochs: only to see that everything works.
     """
     folders = []
+    dataset = DigitsConfig().load()
     for name, config in DEMO.items():
         folder = out / name
         if (folder / "config.json").is_file():
             shutil.rmtree(folder)
         folders.append(folder)
         print(f"{name}:", flush=True)
-        train.run(_smaller(config) if smoke else config, folder)
+        train.run(_smaller(config) if smoke else config, folder, dataset=dataset)
     found = read_runs(folders)
     paths = write_comparison(out, found)
     print(f"\n{markdown_table(found)}")
@@ -122,9 +127,12 @@ def _seeded(config: RunConfig, seed: int) -> RunConfig:
 
 
 def _smaller(config: RunConfig) -> RunConfig:
+    """The config with three tasks, few images, two epochs and, where there is a gate, fewer steps of it."""
+    learner = config.learner
     return replace(
         config,
-        tasks=replace(config.tasks, train_per_class=32, test_per_class=20),
+        tasks=replace(config.tasks, task_sizes=(4, 3, 3), train_per_class=32, test_per_class=20),
+        learner=replace(learner, routing_steps=100) if isinstance(learner, QKDConfig) else learner,
         schedule=replace(config.schedule, epochs=2),
     )
 

@@ -79,6 +79,7 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
     body = [
         f"<h1>{html.escape(method)} on {html.escape(result['dataset'])}</h1>",
         f'<p class="sub">{_protocol(result)}</p>',
+        f'<p class="sub">{html.escape(result["skipped_images"])}</p>',
         "<h2>Measures</h2>",
         _table(_measure_rows(result)),
         "<h2>Pictures</h2>",

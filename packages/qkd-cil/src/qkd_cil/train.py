@@ -92,6 +92,8 @@ def resume(folder: Path) -> Summary:
 
 
 def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) -> Summary:
+    if scenario.dataset.skipped:
+        record.info(f"data {scenario.dataset.name}: {scenario.dataset.skipped_line}")
     kept = KeptFeatures()
     total = len(scenario.train_tasks)
     for task in scenario.train_tasks[len(history.evaluations) :]:
@@ -184,6 +186,7 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "format": FORMAT,
         "dataset": scenario.dataset.name,
         "class_names": list(scenario.dataset.class_names),
+        "skipped_images": scenario.dataset.skipped_line,
         "task_classes": [list(classes) for classes in scenario.task_classes],
         "config": _without_folders(record.config),
         "environment": json.loads((record.folder / "environment.json").read_text(encoding="utf-8")),

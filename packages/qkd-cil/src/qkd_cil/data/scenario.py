@@ -65,6 +65,7 @@ class ImageDataset:
         train: Images to learn from.
         test: Images to judge by.
         class_names: Name of each label, from 0.
+        skipped: Files that could not be read as images and were left out.
 
     Raises:
         ValueError: If a label has no name, or a class has no image to learn from or to judge by.
@@ -74,6 +75,7 @@ class ImageDataset:
     train: LabelledImages
     test: LabelledImages
     class_names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part, found in (("train", self.train.labels.unique()), ("test", self.test.labels.unique())):
@@ -82,7 +84,16 @@ class ImageDataset:
                     f"data set {self.name}: {len(self.class_names)} class names, but the {part} labels are "
                     f"{len(found)} classes{f' from {found.min()} to {found.max()}' if len(found) else ''}; "
                     "labels must run from 0 without a gap and match in both parts"
+                    f"{f'; {self.skipped_line}' if self.skipped else ''}"
                 )
+
+    @property
+    def skipped_line(self) -> str:
+        """How many files were left out and the first of them, in a line; empty if none was."""
+        if not self.skipped:
+            return ""
+        first = ", ".join(self.skipped[:3]) + (", …" if len(self.skipped) > 3 else "")
+        return f"files skipped since they cannot be read as images: {len(self.skipped)} ({first})"
 
 
 @dataclass(frozen=True)
