@@ -21,6 +21,11 @@ from qkd_cil.data.datasets import (
 from qkd_cil.data.images import as_images
 from sklearn.datasets import load_digits
 
+EMPTY = {
+    **{f"{part}_images": np.zeros((0, 8, 8, 3), np.uint8) for part in ("train", "test")},
+    **{f"{part}_labels": np.zeros(0, int) for part in ("train", "test")},
+}
+
 
 def write_arrays(path: Path, **changes: np.ndarray) -> Path:
     """A small .npz file, some of its arrays changed."""
@@ -62,6 +67,10 @@ def test_arrays_come_as_they_are(tmp_path: Path) -> None:
         ({"train_images": np.zeros((12, 8, 8, 4), np.uint8)}, r"images are uint8 \[12, 8, 8, 4\]"),
         ({"class_names": np.array(["ant", "bee"])}, "2 class names, but the train labels are 4 classes"),
         ({"test_labels": np.repeat(np.arange(2), 6)}, "4 class names, but the test labels are 2 classes"),
+        ({"class_names": np.array("ant")}, "1 class names, but the train labels are 4 classes"),
+        ({"train_labels": np.repeat(np.arange(1, 5), 3)}, "labels must run from 0 without a gap and match"),
+        ({"train_labels": np.array([0, 1, 3] * 4)}, "labels must run from 0 without a gap and match in both parts"),
+        (EMPTY, "data set a: has no class"),
         ({"train_labels": np.array([None] * 12)}, "not a whole .npz file of plain arrays"),
     ],
 )

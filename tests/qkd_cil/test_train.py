@@ -172,8 +172,18 @@ def test_a_checkpoint_that_does_not_belong_is_refused(config: RunConfig, tmp_pat
     save_state(checkpoint, {**state, "learner": {}})
     with pytest.raises(ValueError, match=r"checkpoint.pt: the state is of another learner"):
         train.resume(folder)
+    for damage in ({"learner": None}, {"history": {}}, {"history": {"evaluations": [], "odd": 1}}, {"rng": {}}):
+        save_state(checkpoint, {**state, **damage})
+        with pytest.raises(ValueError, match=r"checkpoint.pt: is damaged \(.*\); remove it to start the run anew"):
+            train.resume(folder)
+    save_state(checkpoint, {"format": 1})
+    with pytest.raises(ValueError, match=r"checkpoint.pt: belongs to another config"):
+        train.resume(folder)
     checkpoint.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"checkpoint.pt: not a whole checkpoint"):
+        train.resume(folder)
+    (folder / "config.json").write_text('{"class": "RunConfig", "odd": 1}')
+    with pytest.raises(ValueError, match=r"run: its config cannot be read \(config.odd is unknown to RunConfig"):
         train.resume(folder)
 
 

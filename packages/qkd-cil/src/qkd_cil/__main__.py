@@ -16,6 +16,7 @@ from papertrio_shared.run import config_to_dict, dict_to_config
 from qkd_cil import train
 from qkd_cil.config import RunConfig
 from qkd_cil.data.datasets import DigitsConfig, FolderConfig, data_config, read_image
+from qkd_cil.data.scenario import Scenario
 from qkd_cil.learners import QKDConfig, load
 from qkd_cil.presets import DEMO, PRESETS
 from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
@@ -52,16 +53,22 @@ def run(
         config = replace(config, data=replace(config.data, strict=True))
     if weights is not None:
         config = replace(config, backbone=replace(config.backbone, weights=str(weights)))
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {list(seeds)}: one is given twice; give each once")
     seeded = [_seeded(config, seed) for seed in seeds] or [config]
     dataset = config.data.load()
     method = method_name(config_to_dict(config.learner)).lower().replace(" ", "-")
     folder = out or Path("runs") / f"{dataset.name}-{method}"
     if any((folder / str(each.seed) / "config.json").exists() for each in seeded):
         raise ValueError(f"{folder}: holds runs already; give another --out, or go on with --resume {folder}")
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8")) if (folder / PLAN).is_file() else {}
-    plan.update({str(each.seed): config_to_dict(each) for each in seeded})
+    for each in seeded:
+        Scenario(dataset, each.tasks)  # what does not fit is told before anything is written
+    seeded[0].build_learner()
+    plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
+    plan.update({str(each.seed): each for each in seeded})
     with atomic_write(folder / PLAN) as temporary:
-        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
     for each in seeded:
         train.run(each, folder / str(each.seed), dataset=dataset)
     _say(folder, [folder / str(each.seed) for each in seeded])
@@ -88,11 +95,13 @@ def predict(
     """Say the class of images with the learner of a finished run.
 
     Args:
-        run: Folder of one seed's run.
+        run: Folder of one seed's run, or of several, the first of which answers.
         images: Image files.
     """
-    folder = run if (run / train.RESULT).is_file() else next(iter(sorted(run.glob(f"*/{train.RESULT}"))), run).parent
-    (found,) = read_runs([folder])
+    if not images:
+        raise ValueError("predict needs image files after the folder of the run; give at least one")
+    (found,) = read_runs([run])
+    folder = run if (run / train.RESULT).is_file() else min(run.glob(f"*/{train.RESULT}")).parent
     learner = load(folder / train.LEARNER)
     size = learner.backbone.config.img_size
     labels = learner.predict(np.stack([read_image(path, size) for path in images]))
@@ -144,17 +153,22 @@ def _resume(folder: Path) -> None:
         return
     if not (folder / PLAN).is_file():
         raise FileNotFoundError(f"{folder}: holds no run ({PLAN} or config.json); give the folder that --out named")
-    try:
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        configs = {seed: dict_to_config(each, RunConfig) for seed, each in plan.items()}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / PLAN}: cannot be read ({error}); resume each seed's folder by itself") from error
-    for seed, config in configs.items():
+    plan = _read_plan(folder)
+    for seed, config in plan.items():
         if (folder / seed / "config.json").is_file():
             train.resume(folder / seed)
         else:
             train.run(config, folder / seed)
-    _say(folder, [folder / seed for seed in configs])
+    _say(folder, [folder / seed for seed in plan])
+
+
+def _read_plan(folder: Path) -> dict[str, RunConfig]:
+    """The config of each seed of a folder."""
+    try:
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        return {str(config.seed): config for config in (dict_to_config(each, RunConfig) for each in plan.values())}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / PLAN}: cannot be read ({error}); resume each seed's folder by itself") from error
 
 
 def _say(folder: Path, runs: Sequence[Path]) -> None:

@@ -80,15 +80,26 @@ def resume(folder: Path) -> Summary:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
         ValueError: If the checkpoint is of another config or version, or the weights have changed.
     """
-    if (folder / RESULT).is_file():
-        return Summary(**json.loads((folder / RESULT).read_text(encoding="utf-8"))["summary"])
-    config = dict_to_config(read_config(folder), RunConfig)
+    if (summary := _finished(folder / RESULT)) is not None:
+        return summary
+    try:
+        config = dict_to_config(read_config(folder), RunConfig)
+    except ValueError as error:
+        raise ValueError(f"{folder}: its config cannot be read ({error}); start the run anew") from error
     scenario = Scenario(config.data.load(), config.tasks)
     seed_everything(config.seed)
     learner = config.build_learner()
     history = _restore(folder / CHECKPOINT, config, learner) if (folder / CHECKPOINT).exists() else History()
     with Run.resume(folder, step=history.step) as record:
         return _go_on(record, scenario, learner, history)
+
+
+def _finished(path: Path) -> Summary | None:
+    """What the run came to; None if it has not ended or its result is damaged, so that it is to be written anew."""
+    try:
+        return Summary(**json.loads(path.read_text(encoding="utf-8"))["summary"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) -> Summary:
@@ -158,15 +169,17 @@ def _restore(path: Path, config: RunConfig, learner: Learner) -> History:
             f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
             "wrote it"
         )
-    if state["config"] != config_to_dict(config):
+    if state.get("config") != config_to_dict(config):
         raise CheckpointError(f"{path}: belongs to another config than config.json beside it; restore that file")
     try:
         learner.load_learned_state(state["learner"])
+        restore_rng_state(state["rng"])
+        measured = {**state["history"], "evaluations": [Evaluation(**each) for each in state["history"]["evaluations"]]}
+        return History(**measured)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    restore_rng_state(state["rng"])
-    measured = {**state["history"], "evaluations": [Evaluation(**each) for each in state["history"]["evaluations"]]}
-    return History(**measured)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); remove it to start the run anew") from error
 
 
 def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:

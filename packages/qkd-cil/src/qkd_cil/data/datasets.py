@@ -89,7 +89,7 @@ class ArraysConfig:
             raise ValueError(f"data {self.path}: holds no {missing[0]}; it needs {', '.join(ARRAYS)}")
         try:
             train, test = (_labelled(found[f"{part}_images"], found[f"{part}_labels"]) for part in ("train", "test"))
-            names = found.get("class_names", np.unique(found["train_labels"]))
+            names = np.atleast_1d(found.get("class_names", np.unique(found["train_labels"])))
             return ImageDataset(self.name or self.path.stem, train, test, tuple(str(name) for name in names))
         except ValueError as error:
             raise ValueError(f"data {self.path}: {error}") from error

@@ -37,6 +37,9 @@ class BackboneConfig:
         fingerprint: Expected `Backbone.fingerprint()`; empty: not checked.
         adapter: Shape of the adapters.
 
+    Raises:
+        ValueError: If a size is not positive.
+
     >>> BackboneConfig().name
     'vit_base_patch16_224.augreg_in21k'
     """
@@ -50,6 +53,11 @@ class BackboneConfig:
     num_heads: int | None = None
     fingerprint: str = ""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("img_size", "patch_size", "embed_dim", "depth", "num_heads"):
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"backbone: {name} {size}; it must be positive")
 
 
 class Backbone(nn.Module):
