@@ -106,7 +106,7 @@ def test_the_loss_is_what_the_equation_says(digits: Scenario, profile: Profile) 
 
 def test_5_the_cross_entropy_never_reaches_the_gate(digits: Scenario) -> None:
     """Of the terms of the published loss, distillation alone has a gradient with respect to the circuit's weights."""
-    learner = fitted(digits, 2, config=replace(PAPER, gate=replace(PAPER.gate, layers=3, temperature=0.01)))
+    learner = fitted(digits, 2, config=replace(PAPER, gate=replace(PAPER.gate, layers=3, temperature=0.1)))
     seen: dict[str, Tensor | None] = {}
     step = learner.training_step
 
@@ -122,7 +122,7 @@ def test_5_the_cross_entropy_never_reaches_the_gate(digits: Scenario) -> None:
     assert seen["sparsity"] is not None
     assert seen["sparsity"].abs().max() < 1e-8
     assert seen["distillation"] is not None
-    assert seen["distillation"].abs().max() > 1e-6
+    assert seen["distillation"].abs().max() > 1e-7
 
 
 def test_6_the_unified_head_forgets_and_aligned_heads_do_not(digits: Scenario) -> None:
