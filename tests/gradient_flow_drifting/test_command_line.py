@@ -113,6 +113,7 @@ def test_what_goes_wrong_is_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert message in error
+    assert "__" not in error  # no inner name of the parser
     assert "\n" not in error
 
 
