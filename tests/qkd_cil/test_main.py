@@ -163,7 +163,7 @@ def test_damaged_files_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         (["--schedule.momentum", 1], "give a momentum from 0 to below 1"),
         (["--schedule.weight-decay", -1], "a weight decay that is not negative"),
         (["--schedule.learning-rate", "nan"], "all must be positive"),
-        (["learner:qkd", "--learner.gate.qubits", 17], "error: gate: 17 qubits; choose 1 to 16 ("),
+        (["learner:qkd", "--learner.gate.qubits", 17], "gate: 17 qubits; choose 1 to 16 ("),
         (["learner:qkd", "--learner.gate.temperature", "nan"], "temperature nan and bandwidth 1.0: both must be"),
         (["learner:qkd", "--learner.ridge", "inf"], "qkd: weights must not be negative"),
         (["learner:qkd", "--learner.routing-learning-rate", 0], "routing_learning_rate 0.0; it must be positive"),
