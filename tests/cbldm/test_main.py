@@ -134,7 +134,11 @@ def test_where_it_cannot_write(measured: Path, cluster: Path, tmp_path: Path, ca
     assert "it is a file" in failure(capsys, "fit", cluster, measured, "--out", measured)
     assert "cannot be written" in failure(capsys, "demo", "--out", measured / "below")
     assert "cannot be written" in failure(capsys, "simulate", cluster, "-o", measured / "below.gr")
+    structure = cluster.read_text()
+    assert "cluster.xyz: it is the structure itself" in failure(capsys, "simulate", cluster, "-o", cluster)
+    assert "it is a folder; name a file" in failure(capsys, "simulate", cluster, "-o", tmp_path)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+    assert cluster.read_text() == structure
 
 
 def test_an_interrupt_leaves_nothing(
