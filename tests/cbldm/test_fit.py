@@ -71,5 +71,7 @@ def test_errors() -> None:
         fit(atoms, curve, dilations=(1e-3, 1e3))
     with pytest.raises(ValueError, match=r"too much for a cluster 1\.08e\+06 Å wide; .* look for stray atoms"):
         fit(Atoms("Pt2", positions=[[0, 0, 0], [0, 0, 1e6]]), curve)
+    with pytest.raises(ValueError, match="delta2 'maybe': no such choice; take one of refine, zero"):
+        fit(atoms, curve, delta2="maybe")
     with pytest.raises(ValueError, match="too short to decide"):
         fit(atoms, curve, settings=FitSettings(rmin=28.0, rmax=40.0))

@@ -14,7 +14,7 @@ the parameters standard errors.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -268,8 +268,10 @@ def refine_structure(
         The structure with the fit that was kept.
 
     Raises:
-        ValueError: As `refine`.
+        ValueError: As `refine`, or if `delta2` is no known choice.
     """
+    if delta2 not in get_args(Delta2):
+        raise ValueError(f"delta2 {delta2!r}: no such choice; take one of {', '.join(get_args(Delta2))}")
     model = Model(pairs, target, max_dilation=dilations[1], radiation=radiation)
     first = refine(model, target, start._replace(delta2=0.0), dilations=dilations)
     kept = first
