@@ -9,6 +9,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 import_name = $(subst -,_,$(1))
 smoke_flag = $(if $(SMOKE),--smoke)
+# Threads that wait leave the cores to those that work.
+export OMP_WAIT_POLICY ?= PASSIVE
 # One thread for each of pytest's processes.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 EXPORT := $(UV) export --quiet --all-packages --all-groups --no-emit-workspace --no-header --format requirements.txt
@@ -119,7 +121,7 @@ GFD_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10 --drifting.steps
 $(GFD_RUNS): | .venv/synced
 	$(BIN)/gradient-flow-drifting train $(if $(wildcard $(@D)/config.json),--resume $(@D),$(preset_of) --seed $(seed_of) --out $(@D) $(GFD_WORDS))
 paper-gradient-flow-drifting: $(GFD_RUNS) ## generators on the toy data sets, five seeds
-	@$(TABLES) $(RESULTS)/gradient-flow-drifting --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂/floor=sliced_w2_over_floor"
+	@$(TABLES) $(RESULTS)/gradient-flow-drifting --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂=sliced_w2.value" "sliced floor=sliced_w2.floor"
 
 # CIFAR-100 as arrays and ViT-Tiny's weights, where they are given.
 CIFAR100 ?=
@@ -127,8 +129,8 @@ VIT_TINY ?=
 METHODS := simple-cil finetune-adapter qkd-paper qkd-robust
 WORDS_simple-cil := learner:simple-cil
 WORDS_finetune-adapter := learner:finetune
-WORDS_qkd-paper := learner:qkd --learner.profile paper
-WORDS_qkd-robust := learner:qkd --learner.profile robust
+WORDS_qkd-paper := learner:qkd-paper
+WORDS_qkd-robust := learner:qkd
 QKD_RUNS := $(call runs,qkd-cil,$(METHODS:%=digits-b0-inc2_%) $(if $(CIFAR100),$(METHODS:%=cifar100-small_%)),$(if $(SMOKE),1993,1993 1994 1995),result.json)
 QKD_WORDS := $(if $(SMOKE),--schedule.epochs 1 --tasks.train-per-class 8 --tasks.test-per-class 8)
 $(QKD_RUNS): | .venv/synced

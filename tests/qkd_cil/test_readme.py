@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from qkd_cil.report import markdown_table, read_runs
 
 README = Path(__file__).parents[2] / "packages" / "qkd-cil" / "README.md"
 
@@ -23,3 +24,13 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_what_the_readme_links_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
         assert (README.parent / target).is_file(), target
+
+
+def test_the_tables_are_those_of_the_committed_results() -> None:
+    text = README.read_text(encoding="utf-8")
+    results = README.parents[2] / "benchmarks" / "results" / "qkd_cil"
+    folders = sorted({path.parent.parent for path in results.glob("*/*/result.json")})
+    assert folders
+    for folder in folders:
+        rows = markdown_table(read_runs(sorted(folder.iterdir()))).splitlines()[2:]
+        assert [row for row in rows if row not in text] == []

@@ -110,3 +110,11 @@ def test_the_command_and_the_module_are_one_program(package: str) -> None:
     module = [sys.executable, "-m", package.replace("-", "_"), "--help"]
     assert subprocess.run(module, capture_output=True, text=True, check=True).stdout == by_name
     assert package in by_name
+
+
+def test_the_citation_names_the_paper_of_each_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == WORKSPACE["project"]["version"]
+    notes = " ".join(each["notes"] for each in citation["references"])
+    assert all(f"The method of {package}" in notes for package in PACKAGES)
+    assert all(each["identifiers"][0]["value"].startswith("arXiv:") for each in citation["references"])

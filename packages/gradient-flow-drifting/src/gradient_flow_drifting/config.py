@@ -105,7 +105,7 @@ class Drifting:
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
     """
 
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 256
     positives: int = 512
     learning_rate: float = 1e-2
@@ -156,9 +156,9 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: int = 500
     log_every: int = 50
-    frames: int = 40
+    frames: int = 30
     limit: float = 1e4
-    draws: int = 8
+    draws: int = 5
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

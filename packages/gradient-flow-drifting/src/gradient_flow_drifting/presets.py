@@ -11,12 +11,12 @@ PRESETS: dict[str, TrainConfig] = {
     "25grid": TrainConfig(
         data=Toy("25grid"),
         flow=ParticleFlow(bandwidth_end=0.02),
-        regression=Regression(steps=2000),
-        drifting=Drifting(steps=4000, learning_rate=5e-3, bandwidths=(0.05, 0.1, 0.2)),
+        regression=Regression(steps=1500),
+        drifting=Drifting(steps=3000, learning_rate=5e-3, bandwidths=(0.05, 0.1, 0.2)),
     ),
     "moons": TrainConfig(data=Toy("moons"), drifting=_GENTLE),
-    "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=2000), drifting=_GENTLE),
-    "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=2000), drifting=_GENTLE),
+    "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=1500), drifting=_GENTLE),
+    "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=1500), drifting=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
     "array": TrainConfig(data=ArrayFile(), drifting=_GENTLE),
 }
@@ -24,7 +24,7 @@ PRESETS: dict[str, TrainConfig] = {
 DEMO = TrainConfig(
     flow=ParticleFlow(particles=4096, steps=120),
     regression=Regression(steps=800),
-    drifting=Drifting(steps=1500, bandwidths=_FINE),
+    drifting=Drifting(steps=1000, bandwidths=_FINE),
     frames=30,
     draws=4,
 )

@@ -54,8 +54,9 @@ def run(
     folder = out or Path("runs") / f"{dataset.name}-{method}"
     if any((folder / str(each.seed) / "config.json").exists() for each in seeded):
         raise ValueError(f"{folder}: holds runs already; give another --out, or go on with --resume {folder}")
+    plan = json.loads((folder / PLAN).read_text(encoding="utf-8")) if (folder / PLAN).is_file() else {}
+    plan.update({str(each.seed): config_to_dict(each) for each in seeded})
     with atomic_write(folder / PLAN) as temporary:
-        plan = {str(each.seed): config_to_dict(each) for each in seeded}
         temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     for each in seeded:
         train.run(each, folder / str(each.seed), dataset=dataset)

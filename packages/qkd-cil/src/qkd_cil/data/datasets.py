@@ -108,7 +108,7 @@ class Cifar100Config:
         Raises:
             FileNotFoundError: If the data are not there and cannot be had.
         """
-        from torchvision.datasets import CIFAR100  # type: ignore[import-untyped]
+        from torchvision.datasets import CIFAR100
 
         try:
             parts = [CIFAR100(self.root, train=train, download=self.download != "never") for train in (True, False)]
