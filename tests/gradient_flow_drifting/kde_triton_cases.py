@@ -8,9 +8,16 @@ from gradient_flow_drifting import kde_score
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("self_terms", ["keep", "leave_one_out"])
-@pytest.mark.parametrize("widths", [(0.9,), (0.6, 1.0, 2.5)])
+# of the eight combinations those four that hold every pair of choices
+@pytest.mark.parametrize(
+    ("widths", "self_terms", "weighted"),
+    [
+        ((0.9,), "keep", False),
+        ((0.9,), "leave_one_out", True),
+        ((0.6, 1.0, 2.5), "keep", True),
+        ((0.6, 1.0, 2.5), "leave_one_out", False),
+    ],
+)
 @pytest.mark.parametrize(("n", "m", "d"), [(1, 2, 1), (70, 97, 2), (33, 33, 5), (17, 75, 33)])
 def test_outputs_and_gradients(
     n: int, m: int, d: int, widths: tuple[float, ...], self_terms: str, weighted: bool

@@ -1,6 +1,8 @@
 """The commands from one end to the other, and the one line of each error."""
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,22 @@ TINY = [
 ]
 
 
-def test_train_then_sample_evaluate_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "a"
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run, and what the command printed."""
+    folder, printed = tmp_path_factory.mktemp("runs") / "a", StringIO()
     mixed = ["--drifting.divergence", "kl_pq", "1.0", "chi2_qp", "0.5", "--drifting.max-step", "bandwidth"]
-    assert main(["train", "8gaussians", *TINY, *mixed, "--out", str(folder)]) == 0
+    with redirect_stdout(printed):
+        assert main(["train", "8gaussians", *TINY, *mixed, "--out", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+def test_train_then_sample_evaluate_and_resume(
+    tmp_path: Path, trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = trained
     written = json.loads((folder / "config.json").read_text())["drifting"]
     assert written["divergence"] == [["kl_pq", 1.0], ["chi2_qp", 0.5]]
-    out = capsys.readouterr().out
     assert "W₂" in out
     assert "floor" in out
     names = {
@@ -77,6 +88,7 @@ def test_particles_leave_points_and_pictures(
         (["train", "array", "--out", "a", "--data.path", "none.npy"], "none.npy: no such file: check the path"),
         (["train", "array", "--out", "a", "--data.path", "nan.npy"], "row 0 holds a value that is not finite"),
         (["train", "moons", "--out", "a", "--drifting.bandwidths", "0.1", "-1"], "drifting.bandwidths"),
+        (["train", "moons", "--out", "a", "--drifting.max-step", "0"], "max_step: a number > 0"),
         (["train", "moons", "--out", "a", "--limit", "1e-9", *TINY], "loss blew up"),
         (["sample", "none"], "none: holds no run (config.json is missing): check the path"),
         (["evaluate", "none"], "none: holds no run (config.json is missing): check the path"),
@@ -96,19 +108,25 @@ def test_what_goes_wrong_is_one_line(
     np.save("nan.npy", np.full((20, 2), np.nan))
     Path("w.safetensors").write_bytes(b"torn")
     assert main(argv) == 2
+    if "blew up" not in message:  # a run that began leaves its folder
+        assert {path.name for path in tmp_path.iterdir()} == {"nan.npy", "w.safetensors"}
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert message in error
+    assert "__" not in error  # no inner name of the parser
     assert "\n" not in error
 
 
-def test_a_run_of_the_wrong_size_is_not_sampled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "a"
-    assert main(["train", "moons", *TINY, "--flow.steps=1", "--out", str(folder)]) == 0
-    capsys.readouterr()
+def test_what_a_finished_run_refuses_is_told(
+    tmp_path: Path, trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert main(["sample", str(folder), "-n", "0", "-o", str(tmp_path / "s.npy")]) == 2
     assert "count = 0: ask for at least one point" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--draws", "0"]) == 2
     assert "draws = 0: average over at least one pair" in capsys.readouterr().err
     assert main(["train", "moons", *TINY, "--out", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == []

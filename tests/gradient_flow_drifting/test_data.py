@@ -126,15 +126,16 @@ def test_a_concentration_must_be_positive() -> None:
 def test_an_array_is_standardised_and_split(tmp_path: Path, ending: str) -> None:
     points = torch.randn(500, 3, generator=generator(0, "array")) * torch.tensor([1.0, 2.0, 3.0]) + 7
     path = tmp_path / f"points.{ending}"
-    np.save(path, points.numpy()) if ending == "npy" else torch.save(points, path)
+    np.save(path, points.numpy()) if ending == "npy" else torch.save(points.clone().requires_grad_(), path)
     source = named(str(path))
     assert source.dimension == 3
-    train, kept = (each.sample(5000, generator(0, "test")) for each in (source, source.held_out()))
+    train, kept, floor = (each.sample(5000, generator(0, "test")) for each in (source, *source.held_out()))
     back = source.location + source.scale * train
     assert (torch.cdist(back[:100], points, compute_mode=EXACT).min(1).values < 1e-4).all()
-    assert torch.cdist(train, kept, compute_mode=EXACT).min() > 0  # no row is in both
-    assert len(torch.unique(train, dim=0)) == 400
-    assert len(torch.unique(kept, dim=0)) == 100
+    for one, other in ((train, kept), (train, floor), (kept, floor)):
+        assert torch.cdist(one, other, compute_mode=EXACT).min() > 0  # no row is in both
+    assert [len(torch.unique(each, dim=0)) for each in (train, kept, floor)] == [400, 50, 50]
+    assert len(torch.unique(source.sample(400, generator(0, "test")), dim=0)) == source.size == 400
     everything = (points - source.location) / source.scale
     assert abs(float(everything.var(0, correction=0).mean()) - 1) < 1e-5
     assert everything.mean(0).abs().max() < 1e-5
@@ -160,6 +161,8 @@ def test_rows_of_the_sphere_are_not_moved(tmp_path: Path) -> None:
         (np.array([[0.0, 1.0], [np.nan, 2.0]]), r"row 1 holds a value that is not finite"),
         (np.zeros((4, 2)), r"has 4 rows: give at least 10"),
         (np.ones((20, 2)), r"all rows are the same point"),
+        (np.arange(20.0)[:, None] * 1e30, r"the rows' variance exceeds float32"),
+        (np.arange(20.0)[:, None] * 1e300, r"row 1 holds a value that is not finite"),
         (np.ones((20, 2)) * 1j, r"holds no array of numbers"),
         (np.array([["a", "b"]]), r"holds no array of numbers"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gradient_flow_drifting import Gaussian, Sphere, VonMisesFisher, kde_score
-from gradient_flow_drifting.kernels import log_bessel_i
+from gradient_flow_drifting.kernels import log_scaled_bessel_i
 from scipy.special import ive
 from torch import Tensor
 
@@ -62,18 +62,26 @@ def test_score_is_the_gradient_along_the_sphere() -> None:
 
 
 @pytest.mark.parametrize("order", [0.0, 0.5, 31.0, 127.0, 600.0])
-@pytest.mark.parametrize("x", [0.01, 1.0, 40.0, 2000.0])
+@pytest.mark.parametrize("x", [0.01, 1.0, 40.0, 2000.0, 1e6, 1e13])
 def test_bessel_function_by_its_recurrence(order: float, x: float) -> None:
     """I_ν − I_{ν+2} = (2 (ν + 1)/x) I_{ν+1} (DLMF 10.29.1), across the change from SciPy to the series."""
-    low, middle, high = (log_bessel_i(order + k, x) for k in range(3))
+    low, middle, high = (log_scaled_bessel_i(order + k, x) for k in range(3))
     assert abs(1 - math.exp(high - low) - 2 * (order + 1) / x * math.exp(middle - low)) < 1e-8
 
 
 def test_bessel_series_agrees_with_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [log_bessel_i(order, x) for order in (0.0, 3.5, 60.0) for x in (0.1, 10.0, 500.0)]
+    expected = [log_scaled_bessel_i(order, x) for order in (0.0, 3.5, 60.0) for x in (0.1, 10.0, 500.0)]
     monkeypatch.setattr("gradient_flow_drifting.kernels.ive", lambda order, x: 0.0)  # noqa: ARG005
-    series = [log_bessel_i(order, x) for order in (0.0, 3.5, 60.0) for x in (0.1, 10.0, 500.0)]
+    series = [log_scaled_bessel_i(order, x) for order in (0.0, 3.5, 60.0) for x in (0.1, 10.0, 500.0)]
     assert series == pytest.approx(expected, rel=1e-11, abs=1e-11)
+
+
+@pytest.mark.parametrize("kappa", [1e-12, 1e-6, 1e6, 1e12])
+def test_extreme_concentrations_have_the_closed_form_of_the_sphere(kappa: float) -> None:
+    """At its centre the density is κ / (4π sinh κ) e^κ = κ / (2π (1 − e^{−2κ}))."""
+    y = on_sphere(1, 3)
+    log_density = float(VonMisesFisher(kappa).score(y, y).log_density)
+    assert log_density == pytest.approx(math.log(kappa / (2 * math.pi * -math.expm1(-2 * kappa))), abs=1e-10)
 
 
 def test_gaussian_is_the_op() -> None:

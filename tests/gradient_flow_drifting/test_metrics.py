@@ -1,10 +1,12 @@
 """Metrics against closed forms, and what they tell of known faults."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from gradient_flow_drifting.data import Modes, SphereMixture, Toy, named
+from gradient_flow_drifting.data import ArrayFile, Modes, SphereMixture, Toy, named
 from gradient_flow_drifting.metrics import (
     Support,
     evaluate,
@@ -67,6 +69,12 @@ def test_shapes_and_values_are_checked() -> None:
         wasserstein2(x, x * math.nan)
     with pytest.raises(ValueError, match=r"x: the cloud is empty"):
         wasserstein2(x[:0], x)
+    with pytest.raises(ValueError, match=r"y: 2 coordinates are needed as in x, found 3"):
+        wasserstein2(x, torch.zeros(3, 3))
+    for cloud in (x[:0], x * math.nan):
+        with pytest.raises(ValueError, match=r"x: the cloud is empty or holds a value that is not finite"):
+            sliced_wasserstein2(cloud, cloud)
+    assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
     with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
         evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
 
@@ -100,6 +108,23 @@ def test_real_points_stand_at_the_floor(name: str) -> None:
     assert found.coverage.value == found.coverage.floor == 1
     assert found.high_quality.value == pytest.approx(found.high_quality.floor, abs=0.003)
     assert found.off_support.value == pytest.approx(0.01, abs=0.004)
+
+
+@pytest.mark.parametrize("rows", [500, 5000])
+def test_real_points_of_an_array_stand_at_the_floor(tmp_path: Path, rows: int) -> None:
+    """Held-out rows are few, and the floor must not be measured from a row to itself."""
+    toy = Toy("moons")
+    np.save(tmp_path / "a.npy", toy.sample(rows, generator(0, "rows")).numpy())
+    source = ArrayFile(tmp_path / "a.npy")
+
+    def fresh(count: int, seed: int) -> Tensor:
+        return (toy.sample(count, generator(seed, "real")) - source.location) / source.scale
+
+    found = evaluate(fresh, source, draws=3)
+    assert 0.5 < found.w2.ratio < 1.6
+    assert 0.3 < found.sliced_w2.ratio < 2.5
+    assert found.off_support.value < 0.12
+    assert found.off_support.floor < 0.12
 
 
 def test_faults_are_seen() -> None:

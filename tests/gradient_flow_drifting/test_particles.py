@@ -53,6 +53,13 @@ def test_snapshots_are_the_flow_at_equal_distances() -> None:
     assert torch.equal(frames[1], by_hand)
 
 
+@pytest.mark.parametrize("count", [3, 10, 17])
+def test_few_data_give_a_bandwidth_too(count: int) -> None:
+    x, y = torch.randn(20, 2), three_modes(count)
+    before, after = (torch.cdist(each, y).min(dim=1).values.mean() for each in (x, flow_particles(x, y, steps=50)))
+    assert after < 0.8 * before
+
+
 def test_particles_of_the_data_stay() -> None:
     y = three_modes(40)
     assert torch.equal(flow_particles(y, y, kernel=Gaussian(0.3), steps=5), y)
@@ -68,6 +75,9 @@ def test_bad_input_is_named() -> None:
         (x * torch.nan, y, {}, "x0: 5 of 5 points have a NaN"),
         (x, y[:0], {}, "y: the cloud is empty"),
         (x, y[:, :1], {}, "y: 2 coordinates are needed as in x, found 1"),
+        (x, y[:2], {}, "y: a bandwidth is chosen from at least three points, found 2"),
+        (x, y.double(), {}, "y: torch.float32 is needed as in x, found torch.float64"),
+        (x, y[:1].repeat(9, 1), {}, "y: all 9 points coincide, which tells no bandwidth"),
         (x, y, {"divergence": "kl"}, 'divergence: "kl" is unknown; did you mean "kl_qp"'),
         (x + 1e3, y, far, "step_size: particles are not finite after step 1"),
     ]

@@ -20,7 +20,7 @@ from gradient_flow_drifting.metrics import mode_coverage
 from gradient_flow_drifting.models import GeneratorConfig
 from gradient_flow_drifting.sample import load
 from gradient_flow_drifting.train import CHECKPOINT, Trainer, frame_steps, resume, run_config, train
-from papertrio_shared.checkpoint import CheckpointError, load_state
+from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
 from papertrio_shared.run import config_to_dict, read_metrics
 from papertrio_shared.seed import generator
 
@@ -111,6 +111,12 @@ def test_every_divergence_can_be_followed(divergence: Weights) -> None:
     for _ in range(SHORT.total_steps):
         assert math.isfinite(trainer.step())
     assert sum(weight for weight, _ in divergence_of(divergence).parts()) == sum(weight for _, weight in divergence)
+
+
+def test_half_precision_does_not_leave_the_sphere() -> None:
+    trainer = Trainer(replace(SHORT, data=SphereMixture(), precision="bf16-mixed"))
+    for _ in range(SHORT.total_steps):
+        assert math.isfinite(trainer.step())
 
 
 def test_real_points_have_no_energy_and_full_modes() -> None:
@@ -236,7 +242,9 @@ def test_a_folder_is_not_used_twice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a: holds a run already: give another folder, or go on with --resume"):
         train(SHORT, tmp_path / "a")
     weights = final(tmp_path / "a")["layers.0.weight"]
-    resume(tmp_path / "a")  # of a finished run: nothing is left to do
+    (tmp_path / "a" / "generator.safetensors").write_bytes(b"torn")
+    resume(tmp_path / "a")  # of a finished run: nothing is left to do but to write the generator anew
+    assert load(tmp_path / "a").sample(3).isfinite().all()
     assert torch.equal(final(tmp_path / "a")["layers.0.weight"], weights)
 
 
@@ -247,6 +255,11 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
     (folder / CHECKPOINT).write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(CheckpointError, match=r"checkpoint.pt: not a whole checkpoint"):
         resume(folder)
+    for stranger in ({"a": 1}, Trainer(replace(SHORT, generator=GeneratorConfig(width=9))).state_dict()):
+        save_state(folder / CHECKPOINT, stranger)
+        with pytest.raises(CheckpointError, match=r"checkpoint.pt: is not of this run: put its own checkpoint") as e:
+            resume(folder)
+        assert "\n" not in str(e.value)
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json: is damaged"):
         run_config(folder)

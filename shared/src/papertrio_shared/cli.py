@@ -113,7 +113,7 @@ def _usage_error(text: str, words: Sequence[str], prog: str) -> str:
     statements = [part.strip() for part in re.split("[─-]{3,}", plain) if part.strip()]
     if len(statements) < 2:
         return plain or "the command line cannot be read"
-    message = statements[1].rstrip(".")
+    message = statements[1].replace("__tyro-dummy-inner__.", "").rstrip(".")  # tyro's word for a nameless parameter
     sections = dict(part.split(":", 1) for part in statements[2:] if ":" in part)
     names = [name.strip() for name in sections.get("Available subcommands", "").split(",") if name.strip()]
     near = [match for word in words for match in get_close_matches(word, names, n=1) if word not in names]

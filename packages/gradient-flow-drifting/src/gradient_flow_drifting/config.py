@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import Divergence, mixed, resolve_divergence
+from .drift import check_limits
 from .models import GeneratorConfig
 
 Weights = tuple[tuple[str, float], ...]
@@ -62,6 +63,7 @@ class ParticleFlow:
         _require_positive(self, "flow", "particles", "pool", "step_size", "bandwidth_start", "bandwidth_end")
         _require_not_negative(self, "flow", "steps")
         divergence_of(self.divergence)
+        check_limits(None, self.max_step)
         if self.pool < 2:
             raise ValueError("flow.pool = 1: leaving a particle out of its own field needs at least 2")
         if self.pool > self.particles:
@@ -120,6 +122,7 @@ class Drifting:
         _require_positive(self, "drifting", "batch", "positives", "learning_rate", "step_size")
         _require_not_negative(self, "drifting", "steps")
         divergence_of(self.divergence)
+        check_limits(self.log_weight_limit, self.max_step)
         if not self.bandwidths or not all(math.isfinite(h) and h > 0 for h in self.bandwidths):
             raise ValueError(f"drifting.bandwidths = {self.bandwidths}: give at least one, all positive")
         if self.negatives == "same" and self.batch < 2:

@@ -1,8 +1,8 @@
 r"""Divergences of the model q from the data p, each with the velocity of its Wasserstein gradient flow.
 
 An f-divergence $D = \int q\, f(r)$ with $r = p/q$ has the first variation $f(r) - r f'(r)$, and its flow moves
-particles by $v = -\nabla (f - r f') = w(r)\, \nabla \log r$ with $w = r^2 f''(r)$. So a row is two functions of log r:
-log w and f.
+particles by $v = -\nabla (f - r f') = w(r)\, \nabla \log r$ with $w = r^2 f''(r)$. So a row is a name and log w as a
+function of log r.
 """
 
 import difflib
@@ -33,12 +33,10 @@ class FDivergence:
     Args:
         name: What it is called by.
         log_weight: $\log w = \log r^2 f''(r)$ as a function of log r.
-        integrand: f as a function of log r.
     """
 
     name: str
     log_weight: Callable[[Tensor], Tensor]
-    integrand: Callable[[Tensor], Tensor]
 
     def parts(self) -> "tuple[tuple[float, FDivergence], ...]":
         """Itself."""
@@ -104,9 +102,9 @@ class Mixed:
 
 
 _NAMED: dict[str, FDivergence | MeanDiscrepancy] = {
-    "kl_qp": FDivergence("kl_qp", torch.zeros_like, torch.neg),
-    "kl_pq": FDivergence("kl_pq", lambda log_r: log_r, lambda log_r: log_r.exp() * log_r),
-    "chi2_qp": FDivergence("chi2_qp", lambda log_r: math.log(2) - log_r, lambda log_r: torch.expm1(-log_r)),
+    "kl_qp": FDivergence("kl_qp", torch.zeros_like),
+    "kl_pq": FDivergence("kl_pq", lambda log_r: log_r),
+    "chi2_qp": FDivergence("chi2_qp", lambda log_r: math.log(2) - log_r),
     "mmd2": MeanDiscrepancy(),
 }
 _MIXED = MappingProxyType({"kl_pq": 1.0, "chi2_qp": 0.5})
@@ -152,13 +150,15 @@ def resolve_divergence(divergence: str | Divergence) -> Divergence:
         The divergence.
 
     Raises:
-        ValueError: If the name is unknown; the nearest is suggested.
+        ValueError: If the name is unknown, for which the nearest is suggested, or it is neither name nor divergence.
 
     Example:
         >>> resolve_divergence("kl_qp").name
         'kl_qp'
     """
     if not isinstance(divergence, str):
+        if not hasattr(divergence, "parts"):
+            raise ValueError(f"divergence: a name or what `mixed` makes is needed, found {divergence!r}")
         return divergence
     if divergence == "mixed":
         return mixed()

@@ -110,8 +110,12 @@ def drift(
         [0.192, 0.0]
     """
     divergence = resolve_divergence(divergence)
+    if not hasattr(kernel, "score"):
+        raise ValueError(f"kernel: a kernel is needed, Gaussian(0.2) say, found {kernel!r}")
     manifold = kernel.space() if manifold is None else manifold
-    _check_limits(log_weight_limit, max_step, velocity_unit)
+    check_limits(log_weight_limit, max_step)
+    if velocity_unit not in ("mean_shift", "score"):
+        raise ValueError(f'velocity_unit: "mean_shift" or "score" is needed, found "{velocity_unit}"')
     _check_clouds(x, positives, negatives, manifold, kernel, self_terms)
     check_weights("positive_weights", positive_weights, "positives", len(positives))
     least = 2 if self_terms == "leave_one_out" else 1
@@ -253,9 +257,16 @@ def gaussian_draws(
     return math.sqrt(2) * torch.erfinv(2 * uniform.clamp(half_step, 1 - half_step) - 1).transpose(0, 1)
 
 
-def _check_limits(log_weight_limit: float | None, max_step: float | str | None, velocity_unit: str) -> None:
-    if velocity_unit not in ("mean_shift", "score"):
-        raise ValueError(f'velocity_unit: "mean_shift" or "score" is needed, found "{velocity_unit}"')
+def check_limits(log_weight_limit: float | None, max_step: float | str | None) -> None:
+    """Hold the two limits of `drift` to what they may be.
+
+    Args:
+        log_weight_limit: See `drift`.
+        max_step: See `drift`.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
     if log_weight_limit is not None and not log_weight_limit >= 0:
         raise ValueError(f"log_weight_limit: a number ≥ 0 or None is needed, found {log_weight_limit}")
     if max_step is not None and max_step != "bandwidth" and not (isinstance(max_step, float | int) and max_step > 0):
@@ -270,7 +281,7 @@ def _check_clouds(
             f"kernel: {type(kernel).__name__} lives on {kernel.space.__name__}, manifold is {type(manifold).__name__}"
         )
     for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
-        check_cloud(name, cloud, dimension=None if name == "x" else x.shape[1])
+        check_cloud(name, cloud, like=None if name == "x" else x)
         if not manifold.check_point_on_manifold(cloud):
             raise ValueError(f"{name}: points off the {type(manifold).__name__.lower()}; project them with projx first")
     if self_terms != "leave_one_out":

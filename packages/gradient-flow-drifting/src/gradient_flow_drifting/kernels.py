@@ -107,14 +107,13 @@ class Gaussian:
     ) -> Float[Tensor, "*bandwidths n"]:
         r"""$(\sum_j k_j)^2 / \sum_j k_j^2$; the square of the kernel is a Gaussian of width $h/\sqrt2$."""
         squares = None if weights is None else weights.square()
-        total = 1.0 if weights is None else weights.sum().square() / squares.sum()  # type: ignore[union-attr]
+        count = len(y) if squares is None or weights is None else weights.sum().square() / squares.sum()
         narrow = _rescaled(self.bandwidth, 1 / math.sqrt(2))
         log_mean = kde_score(x, y, bandwidth=self.bandwidth, weights=weights, backend=backend).log_density
         log_mean_square = kde_score(x, y, bandwidth=narrow, weights=squares, backend=backend).log_density
         # k = (2πh²)^(-d/2) e, so k² = (4πh²)^(-d/2) times the Gaussian of width h/√2
         volume = x.new_tensor([0.5 * x.shape[1] * math.log(4 * math.pi * h**2) for h in self.lengths])
         volume = volume[:, None] if log_mean.ndim == 2 else volume[0]
-        count = len(y) if weights is None else total
         return count * torch.exp(2 * log_mean - log_mean_square + volume)
 
 
@@ -188,35 +187,37 @@ def _chordal(kernel: VonMisesFisher) -> Gaussian:
 
 @cache
 def _log_constant(d: int, kappa: float) -> float:
-    """The log of a von Mises–Fisher over that of the Gaussian of the chord, which share their exponent but for κ."""
+    """Log of a von Mises–Fisher over the Gaussian of the chord: exponents differ by κ, and factors of 2π cancel."""
     order = d / 2 - 1
-    log_vmf = order * math.log(kappa) - d / 2 * math.log(2 * math.pi) - log_bessel_i(order, kappa)
-    return log_vmf + kappa + d / 2 * math.log(2 * math.pi / kappa)
+    return order * math.log(kappa) - d / 2 * math.log(kappa) - log_scaled_bessel_i(order, kappa)
 
 
-def log_bessel_i(order: float, x: float) -> float:
-    r"""Logarithm of the modified Bessel function $I_\nu(x)$, in dimensions where the function itself underflows.
+def log_scaled_bessel_i(order: float, x: float) -> float:
+    r"""Logarithm of $e^{-x} I_\nu(x)$, a modified Bessel function, in dimensions where the function itself underflows.
 
     By SciPy's scaled function where it is representable, else by the series
-    $\sum_k (x/2)^{2k+\nu} / (k!\, \Gamma(k+\nu+1))$ (DLMF 10.25.2) in logarithms, all of whose terms are positive.
+    $\sum_k (x/2)^{2k+\nu} / (k!\, \Gamma(k+\nu+1))$ (DLMF 10.25.2) in logarithms, all of whose terms are positive;
+    where x is far above ν², by $e^x (2\pi x)^{-1/2} (1 - (4\nu^2 - 1)/8x)$ (DLMF 10.40.1).
 
     Args:
         order: ν ≥ 0.
         x: Argument > 0.
 
     Returns:
-        log I.
+        log I − x.
 
     Example:
-        >>> round(log_bessel_i(0.5, 2.0), 6)  # I_½(x) = √(2/πx) sinh x
+        >>> round(log_scaled_bessel_i(0.5, 2.0) + 2.0, 6)  # I_½(x) = √(2/πx) sinh x
         0.716002
     """
+    if x > 1e6 * (1 + order**2):
+        return -0.5 * math.log(2 * math.pi * x) + math.log1p((0.25 - order**2) / (2 * x))
     scaled = float(ive(order, x))
     if scaled > 1e-250:
-        return math.log(scaled) + x
+        return math.log(scaled)
     peak = 0.5 * (math.sqrt(order**2 + x**2) - order)
     k = np.arange(int(peak + 20 * math.sqrt(peak + 1)) + 50)
-    return float(logsumexp((2 * k + order) * math.log(x / 2) - gammaln(k + 1) - gammaln(k + order + 1)))
+    return float(logsumexp((2 * k + order) * math.log(x / 2) - gammaln(k + 1) - gammaln(k + order + 1))) - x
 
 
 def _freeze(kernel: object, field: str) -> None:

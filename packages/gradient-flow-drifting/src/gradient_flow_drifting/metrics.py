@@ -35,7 +35,8 @@ class Evaluation:
     """The figures of one generator.
 
     Attributes:
-        w2: Wasserstein distance of 2,000 samples to 2,000 held-out points, mean over `draws`.
+        w2: Wasserstein distance of 2,000 samples to 2,000 held-out points (of all counts: as many as there are), mean
+            over `draws`.
         sliced_w2: Sliced Wasserstein distance of 50,000 to 50,000.
         off_support: Share of the samples off the data's support; real points have about 0.01.
         coverage: Share of the modes that hold at least half of their fair share; None where no modes are known.
@@ -82,7 +83,7 @@ def wasserstein2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], *, geometry: 
         The distance, not its square.
 
     Raises:
-        ValueError: If a cloud is empty or holds a value that is not finite.
+        ValueError: If a cloud is empty, holds a value that is not finite, or they differ in dimension.
 
     Example:
         >>> x = torch.zeros(3, 2)
@@ -91,9 +92,7 @@ def wasserstein2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], *, geometry: 
     """
     import ot  # looks for every array library it knows, which takes a second
 
-    for name, cloud in (("x", x), ("y", y)):
-        if len(cloud) == 0 or not bool(cloud.isfinite().all()):
-            raise ValueError(f"{name}: the cloud is empty or holds a value that is not finite")
+    x, y = _clouds(x, y)
     cost = _distances(x, y, geometry).square().numpy()
     return math.sqrt(max(float(ot.emd2([], [], cost, numItermax=10_000_000)), 0.0))
 
@@ -115,7 +114,7 @@ def sliced_wasserstein2(
         The distance, not its square.
 
     Raises:
-        ValueError: If the clouds differ in shape.
+        ValueError: If the clouds differ in shape, are empty or hold a value that is not finite.
 
     Example:
         >>> x = torch.randn(50, 1)
@@ -124,6 +123,7 @@ def sliced_wasserstein2(
     """
     if x.shape != y.shape:
         raise ValueError(f"x and y have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give clouds of one shape")
+    x, y = _clouds(x, y)
     directions = torch.randn(x.shape[1], projections, generator=seeded(seed, "directions"), dtype=x.dtype)
     directions = directions / directions.norm(dim=0)
     difference = np.sort((directions.T @ x.T).numpy()) - np.sort((directions.T @ y.T).numpy())
@@ -228,20 +228,23 @@ def evaluate(
     """
     if draws < 1:
         raise ValueError(f"draws = {draws}: average over at least one pair")
-    held_out, geometry, modes = distribution.held_out(), distribution.geometry, distribution.modes
+    (reference, floor), geometry, modes = distribution.held_out(), distribution.geometry, distribution.modes
     real_stream = seeded(seed, "evaluation")
+    there_are = [each for each in (limit, reference.size, floor.size) if each is not None]
 
-    def real(count: int) -> Tensor:
-        return held_out.sample(count, real_stream)
+    def real(count: int, source: Distribution = reference) -> Tensor:
+        return source.sample(count, real_stream)
 
-    w2_points, sliced_points = (min(count, limit or count) for count in (W2_POINTS, SLICED_POINTS))
+    w2_points, sliced_points, support_points = (
+        min([count, *there_are]) for count in (W2_POINTS, SLICED_POINTS, SUPPORT_POINTS)
+    )
     values, floors = [], []
     for i in progress(range(draws), "measure"):
         values.append(wasserstein2(draw(w2_points, seed + 1 + i), real(w2_points), geometry=geometry))
-        floors.append(wasserstein2(real(w2_points), real(w2_points), geometry=geometry))
-    samples, others = draw(sliced_points, seed), real(sliced_points)
+        floors.append(wasserstein2(real(w2_points, floor), real(w2_points), geometry=geometry))
+    samples, others = draw(sliced_points, seed), real(sliced_points, floor)
     sliced = Figure(sliced_wasserstein2(samples, real(sliced_points)), sliced_wasserstein2(others, real(sliced_points)))
-    support = Support(real(SUPPORT_POINTS), real(SUPPORT_POINTS))
+    support = Support(real(support_points), real(support_points, floor))
     coverage = quality = None
     if modes is not None:
         of = [mode_shares(cloud, modes, geometry=geometry) for cloud in (samples, others)]
@@ -280,6 +283,15 @@ def evaluate_cloud(
         return points[torch.randperm(len(points), generator=seeded(seed, "subset"))[:count]]
 
     return evaluate(draw, distribution, draws=draws, seed=seed, limit=len(points))
+
+
+def _clouds(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    for name, cloud in (("x", x), ("y", y)):
+        if len(cloud) == 0 or not bool(cloud.isfinite().all()):
+            raise ValueError(f"{name}: the cloud is empty or holds a value that is not finite")
+    if x.shape[1:] != y.shape[1:]:
+        raise ValueError(f"y: {x.shape[1]} coordinates are needed as in x, found {y.shape[1]}")
+    return x.detach(), y.detach()
 
 
 def _distances(x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:

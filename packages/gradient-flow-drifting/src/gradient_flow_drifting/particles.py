@@ -6,7 +6,7 @@ from papertrio_shared.progress import progress
 from torch import Tensor
 
 from .bandwidth import choose_bandwidth
-from .divergences import Divergence
+from .divergences import Divergence, resolve_divergence
 from .drift import drift
 from .kernels import Gaussian, Kernel, VonMisesFisher
 from .manifolds import Manifold, Sphere
@@ -62,7 +62,8 @@ def flow_particles(
     if snapshots is not None and not 2 <= snapshots <= steps + 1:
         raise ValueError(f"snapshots: between 2 and steps + 1 = {steps + 1} are possible, found {snapshots}")
     check_cloud("x0", x0)
-    check_cloud("y", y, dimension=x0.shape[1])
+    check_cloud("y", y, like=x0)
+    divergence = resolve_divergence(divergence)
     kernel = kernel if kernel is not None else _kernel_of(y, manifold)
     manifold = kernel.space() if manifold is None else manifold
     wanted = [round(k * steps / (snapshots - 1)) for k in range(snapshots)] if snapshots else []
@@ -92,7 +93,7 @@ def flow_particles(
 
 
 def _kernel_of(y: Tensor, manifold: Manifold | None) -> Kernel:
-    h = choose_bandwidth(y)
+    h = choose_bandwidth(y, effective_sample_size=min(16.0, len(y) / 2))
     if isinstance(manifold, Sphere):
         return VonMisesFisher(tuple((factor * h) ** -2 for factor in (1, 2, 4)))
     return Gaussian(tuple(factor * h for factor in (1, 2, 4)))

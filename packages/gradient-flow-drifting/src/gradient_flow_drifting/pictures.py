@@ -72,7 +72,7 @@ def picture_of_field(
     """
     size = (12.6, 3.9) if geometry == "sphere" else (10.4, 5.0)
     figure = Figure(figsize=size, layout="constrained")
-    strongest = float(np.clip(max((each[3].abs().quantile(0.95) for each in fields), default=1.0), 0.5, 5.0))
+    strongest = float(np.clip(max((float(each[3].abs().quantile(0.95)) for each in fields), default=1.0), 0.5, 5.0))
     arrows = None
     panels = []
     for i, (title, grid, velocity, log_ratio) in enumerate(fields):
@@ -314,5 +314,5 @@ def _mark_stretches(axes: Axes, stretches: Sequence[tuple[str, int]]) -> None:
     for i in range(1, len(present), 2):
         axes.axvspan(i, i + 1, color="black", alpha=0.05, lw=0)
     axes.set_xlim(0, len(present))
-    axes.set_xticks([i + 0.5 for i in range(len(present))], [f"{name}, {length} steps" for name, length in present])
+    axes.set_xticks([i + 0.5 for i in range(len(present))], [f"{name}\n{length} steps" for name, length in present])
     axes.tick_params(axis="x", length=0)

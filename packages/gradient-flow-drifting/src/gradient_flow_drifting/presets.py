@@ -29,9 +29,9 @@ DEMO = TrainConfig(
     draws=4,
 )
 SMOKE = TrainConfig(
-    flow=ParticleFlow(particles=2048, steps=50),
+    flow=ParticleFlow(particles=1024, pool=1024, steps=50),
     regression=Regression(steps=150),
-    drifting=Drifting(steps=120, bandwidths=_FINE),
-    frames=12,
+    drifting=Drifting(steps=80, bandwidths=_FINE),
+    frames=9,
     draws=1,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from papertrio_shared.checkpoint import load_state, save_state
+from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
 from papertrio_shared.progress import progress
 from papertrio_shared.run import Run, dict_to_config, read_config
 from papertrio_shared.seed import generator as seeded
@@ -277,7 +277,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
 def resume(folder: Path) -> Path:
     """Go on with a run from its last checkpoint, or from the start where it has none.
 
-    On a CPU the result is the uninterrupted run's, bit for bit.
+    On a CPU the result is the uninterrupted run's, bit for bit. The generator's file is made anew from the checkpoint.
 
     Args:
         folder: Where the run lies.
@@ -287,7 +287,7 @@ def resume(folder: Path) -> Path:
 
     Raises:
         FileNotFoundError: If the folder holds no run.
-        ValueError: If its config or its checkpoint is damaged.
+        ValueError: If its config or its checkpoint is damaged, or the checkpoint is that of another run.
         DivergedError: If a diagnostic blows up.
 
     Example:
@@ -297,7 +297,12 @@ def resume(folder: Path) -> Path:
     """
     trainer = Trainer(run_config(folder))
     if (folder / CHECKPOINT).exists():
-        trainer.load_state_dict(load_state(folder / CHECKPOINT))
+        state = load_state(folder / CHECKPOINT)
+        try:
+            trainer.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back") from error
+        save_generator(folder / GENERATOR, trainer.ema.model)
     with limited_threads(trainer.config.threads), Run.resume(folder, step=trainer.steps_done) as run:
         _go_on(trainer, run)
     return folder

@@ -1,5 +1,6 @@
 """Points of a user's own file."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ _SPLIT_SEED = 1993
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """The rows of a two-dimensional `.npy` or `.pt` array; one row in five is kept for measuring.
+    """The rows of a two-dimensional `.npy` or `.pt` array; one row in five is kept for measuring, half for the floor.
 
     Attributes:
         path: The file.
@@ -27,7 +28,7 @@ class ArrayFile:
 
     path: Path = Path("points.npy")
     geometry: Geometry = "euclidean"
-    rows: Literal["train", "held_out"] = "train"
+    rows: Literal["train", "held_out", "floor"] = "train"
 
     @property
     def dimension(self) -> int:
@@ -49,8 +50,13 @@ class ArrayFile:
         """Unknown."""
         return None
 
+    @property
+    def size(self) -> int:
+        """Number of rows that are drawn."""
+        return len(self._standardised)
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count d"]:
-        """Draw rows with replacement, standardised.
+        """Draw rows, standardised; each at most once where there are enough of them.
 
         Args:
             count: How many.
@@ -65,17 +71,20 @@ class ArrayFile:
         """
         require_count(count)
         rows = self._standardised
+        if count <= len(rows):
+            return rows[torch.randperm(len(rows), generator=generator)[:count]]
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-    def held_out(self) -> Distribution:
-        """The rows that training does not see."""
-        return ArrayFile(self.path, self.geometry, "held_out")
+    def held_out(self) -> tuple[Distribution, Distribution]:
+        """The rows that training does not see, in two halves."""
+        return ArrayFile(self.path, self.geometry, "held_out"), ArrayFile(self.path, self.geometry, "floor")
 
     @cached_property
     def _standardised(self) -> Tensor:
         order = torch.randperm(len(self._all), generator=torch.Generator().manual_seed(_SPLIT_SEED))
         kept = len(self._all) // 5
-        chosen = order[:kept] if self.rows == "held_out" else order[kept:]
+        held_out, floor, train = order.tensor_split((kept // 2, kept))
+        chosen = {"train": train, "held_out": held_out, "floor": floor}[self.rows]
         return (self._all[chosen] - self.location) / self.scale
 
     @cached_property
@@ -88,8 +97,11 @@ class ArrayFile:
             if off > 1e-4:
                 raise ValueError(f"{self.path}: a row is off the unit sphere by {off:.3g}: normalise the rows")
             return torch.nn.functional.normalize(points, dim=1)
-        if float(points.var(0, correction=0).mean()) == 0:
-            raise ValueError(f"{self.path}: all rows are the same point: there is nothing to learn")
+        variance = float(points.var(0, correction=0).mean())
+        if variance == 0:
+            raise ValueError(f"{self.path}: all rows are the same point in float32: there is nothing to learn")
+        if not math.isfinite(variance):
+            raise ValueError(f"{self.path}: the rows' variance exceeds float32: give them in larger units")
         return points
 
 
@@ -112,9 +124,10 @@ def read_points(path: Path) -> Float[Tensor, "n d"]:
         raise ValueError(f"{path}: is neither .npy nor .pt: save the points as one of them")
     try:
         loaded = np.load(path) if path.suffix == ".npy" else torch.load(path, map_location="cpu", weights_only=True)
-        if np.iscomplexobj(loaded):
+        array = torch.as_tensor(loaded).detach()
+        if array.is_complex():
             raise TypeError("complex numbers")
-        points = torch.as_tensor(loaded).to(torch.float32)
+        points = array.to(torch.float32)
     except Exception as error:
         raise ValueError(f"{path}: holds no array of numbers that can be read: save it anew") from error
     if points.ndim != 2 or points.numel() == 0:

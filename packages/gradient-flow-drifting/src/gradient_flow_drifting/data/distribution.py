@@ -55,12 +55,17 @@ class Distribution(Protocol):
         """What standardising divided by."""
         ...
 
+    @property
+    def size(self) -> int | None:
+        """How many points there are to draw from; None where every draw is fresh."""
+        ...
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count d"]:
         """Draw independent points."""
         ...
 
-    def held_out(self) -> "Distribution":
-        """The same distribution, for measuring: its draws share no row with what `sample` draws for training."""
+    def held_out(self) -> "tuple[Distribution, Distribution]":
+        """The same distribution twice, to measure against and for the floor: no row is in two of the three."""
         ...
 
 

@@ -57,6 +57,11 @@ class SphereMixture:
         """The axes, and 3/√κ as an angle."""
         return Modes(torch.cat([torch.eye(3), -torch.eye(3)]), 3 / math.sqrt(self.kappa))
 
+    @property
+    def size(self) -> None:
+        """None: every draw is fresh."""
+        return None
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
         r"""Draw independent points of unit norm.
 
@@ -82,6 +87,6 @@ class SphereMixture:
         tangent = normalize(around - (around * centre).sum(1, keepdim=True) * centre, dim=1)
         return normalize(cosine * centre + (1 - cosine**2).clamp(min=0).sqrt() * tangent, dim=1)
 
-    def held_out(self) -> Distribution:
+    def held_out(self) -> tuple[Distribution, Distribution]:
         """The sampler itself: every draw is fresh."""
-        return self
+        return self, self

@@ -82,6 +82,11 @@ class Toy:
         unit = math.sqrt(recipe.variance)
         return Modes((recipe.centres - torch.tensor(recipe.mean)) / unit, 3 * recipe.deviation / unit)
 
+    @property
+    def size(self) -> None:
+        """None: every draw is fresh."""
+        return None
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
         """Draw independent points, mean zero and unit average variance.
 
@@ -99,9 +104,9 @@ class Toy:
         recipe = _RECIPES[self.name]
         return (recipe.draw(count, generator) - torch.tensor(recipe.mean)) / math.sqrt(recipe.variance)
 
-    def held_out(self) -> Distribution:
+    def held_out(self) -> tuple[Distribution, Distribution]:
         """The sampler itself: every draw is fresh."""
-        return self
+        return self, self
 
 
 def _mixture(centres: Tensor, deviation: float) -> Callable[[int, torch.Generator], Tensor]:

@@ -105,7 +105,9 @@ class Generator(nn.Module):
     def forward(self, latents: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Points, standardised, for latents."""
         points = self.layers(latents)
-        return normalize(points, dim=-1) if self.geometry == "sphere" else points
+        if self.geometry == "sphere":
+            return normalize(points.float(), dim=-1)  # in half precision it would miss the sphere
+        return points
 
     def latents(self, count: int, generator: torch.Generator) -> Float[Tensor, "count d"]:
         """Draw latents on the CPU; see `latents`."""

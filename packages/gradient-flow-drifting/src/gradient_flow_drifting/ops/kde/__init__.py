@@ -65,9 +65,9 @@ def kde_score(
         Score (inverse units of the points) and log density, with a leading axis of bandwidths if a sequence was given.
 
     Raises:
-        ValueError: If a cloud is not finite or of another dimension, y is empty, a bandwidth is not positive, the
-            weights do not match, `"leave_one_out"` has fewer than two points or fewer than x has, or the backend is
-            unknown or cannot serve these tensors.
+        ValueError: If a cloud is not finite, of another dimension or precision, y is empty, a bandwidth is not positive
+            or its square beyond the precision's range, the weights do not match, `"leave_one_out"` has fewer than two
+            points or fewer than x has, or the backend is unknown or cannot serve these tensors.
 
     Example:
         >>> import torch
@@ -78,8 +78,9 @@ def kde_score(
         torch.Size([3, 4, 2])
     """
     check_cloud("x", x, may_be_empty=True)
-    check_cloud("y", y, dimension=x.shape[1])
+    check_cloud("y", y, like=x)
     bandwidths = positive_numbers("bandwidth", bandwidth)
+    _check_range(bandwidths, x.dtype)
     leave_one_out = _leaves_out(self_terms, len(x), len(y))
     check_weights("weights", weights, "y", len(y), least=2 if leave_one_out else 1)
     log_weights = None if weights is None else _log_or_nothing(weights.to(x))
@@ -109,12 +110,21 @@ def kde_score(
             raise ValueError(f'backend: "auto", "reference", "attention" or "triton" is needed, found "{backend}"')
 
     h2 = x.new_tensor([h**2 for h in bandwidths])
-    log_volume = 0.5 * x.shape[1] * torch.log(2 * math.pi * h2)
+    log_volume = x.new_tensor([0.5 * x.shape[1] * math.log(2 * math.pi * h**2) for h in bandwidths])
     score = (mean - x) / h2[:, None, None]
     log_density = log_sum - _log_total(weights, x, y, leave_one_out) - log_volume[:, None]
     if isinstance(bandwidth, Sequence) or getattr(bandwidth, "ndim", 0) > 0:
         return KdeScore(score, log_density)
     return KdeScore(score[0], log_density[0])
+
+
+def _check_range(bandwidths: tuple[float, ...], dtype: torch.dtype) -> None:
+    """Hold h² to where the exponents of usual clouds neither overflow nor vanish."""
+    limits = torch.finfo(dtype)
+    least, largest = math.sqrt(limits.tiny / limits.eps), math.sqrt(limits.max * limits.eps)
+    for h in bandwidths:
+        if not least <= h <= largest:
+            raise ValueError(f"bandwidth: between {least:.0e} and {largest:.0e} are possible in {dtype}, found {h}")
 
 
 def _leaves_out(self_terms: str, n: int, m: int) -> bool:
@@ -139,6 +149,9 @@ def _log_total(weights: Tensor | None, x: Tensor, y: Tensor, leave_one_out: bool
     """The logarithm of the sum of the weights, of the others' where one is left out."""
     if weights is None:
         return x.new_tensor(math.log(len(y) - leave_one_out))
-    total = weights.double().sum()
-    left_out = weights[: len(x)].double() if leave_one_out else 0.0
-    return torch.log(total - left_out).to(x.dtype)
+    weights = weights.double()
+    if not leave_one_out:
+        return torch.log(weights.sum()).to(x.dtype)
+    before = torch.nn.functional.pad(weights[:-1], (1, 0)).cumsum(0)  # sums, not total − weight, which may cancel
+    after = torch.nn.functional.pad(weights[1:], (0, 1)).flip(0).cumsum(0).flip(0)
+    return torch.log((before + after)[: len(x)]).to(x.dtype)

@@ -8,25 +8,29 @@ import torch
 from torch import Tensor
 
 
-def check_cloud(name: str, cloud: Tensor, *, dimension: int | None = None, may_be_empty: bool = False) -> None:
-    """Hold a point cloud to `[points, coordinates]`, floating, finite, and of the given dimension.
+def check_cloud(name: str, cloud: Tensor, *, like: Tensor | None = None, may_be_empty: bool = False) -> None:
+    """Hold a point cloud to `[points, coordinates]`, finite, in single or double precision, and to another cloud.
+
+    Half precision is wrong here by tens of per cent: what is small is the difference of large exponents.
 
     Args:
         name: The caller's word for it.
         cloud: The points.
-        dimension: Number of coordinates wanted; any where None.
+        like: The cloud x, whose number of coordinates and precision are wanted; any where None.
         may_be_empty: Whether no points at all are allowed.
 
     Raises:
         ValueError: If one of these does not hold.
     """
-    if not isinstance(cloud, Tensor) or not cloud.is_floating_point():
+    if not isinstance(cloud, Tensor) or cloud.dtype not in (torch.float32, torch.float64):
         kind = cloud.dtype if isinstance(cloud, Tensor) else type(cloud).__name__
-        raise ValueError(f"{name}: a floating-point tensor [points, coordinates] is needed, found {kind}")
+        raise ValueError(f"{name}: a float32 or float64 tensor [points, coordinates] is needed, found {kind}")
     if cloud.ndim != 2 or cloud.shape[1] == 0:
         raise ValueError(f"{name}: shape [points, coordinates] is needed, found {list(cloud.shape)}")
-    if dimension is not None and cloud.shape[1] != dimension:
-        raise ValueError(f"{name}: {dimension} coordinates are needed as in x, found {cloud.shape[1]}")
+    if like is not None and cloud.shape[1] != like.shape[1]:
+        raise ValueError(f"{name}: {like.shape[1]} coordinates are needed as in x, found {cloud.shape[1]}")
+    if like is not None and cloud.dtype != like.dtype:
+        raise ValueError(f"{name}: {like.dtype} is needed as in x, found {cloud.dtype}")
     if cloud.shape[0] == 0 and not may_be_empty:
         raise ValueError(f"{name}: the cloud is empty, shape {list(cloud.shape)}; give at least one point")
     if not math.isfinite(float(cloud.detach().sum())) and not torch.isfinite(cloud).all():  # the sum alone is cheaper
@@ -49,12 +53,12 @@ def check_weights(name: str, weights: Tensor | None, cloud_name: str, count: int
     """
     if weights is None:
         return
-    if tuple(weights.shape) != (count,):
-        raise ValueError(
-            f"{name}: one weight for each of {count} points of {cloud_name} is needed, not shape {list(weights.shape)}"
-        )
-    if not torch.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"{name}: weights must be finite and ≥ 0, found {float(weights.min())} as the least")
+    if not isinstance(weights, Tensor) or tuple(weights.shape) != (count,):
+        found = f"shape {list(weights.shape)}" if isinstance(weights, Tensor) else type(weights).__name__
+        raise ValueError(f"{name}: a tensor of {count} weights, one for each of {cloud_name}, is needed, found {found}")
+    usable = torch.isfinite(weights) & (weights >= 0)
+    if not usable.all():
+        raise ValueError(f"{name}: weights must be finite and ≥ 0, found {float(weights[~usable][0])}")
     positive = int((weights > 0).sum())
     if positive < least:
         raise ValueError(f"{name}: at least {least} positive weights are needed, found {positive}")
@@ -70,7 +74,10 @@ def positive_numbers(name: str, value: float | Iterable[float]) -> tuple[float, 
     Raises:
         ValueError: If there is none, or one is not positive and finite.
     """
-    numbers = (float(value),) if isinstance(value, Real) else tuple(float(each) for each in value)  # type: ignore[union-attr]
+    single = isinstance(value, Real) or getattr(value, "ndim", None) == 0
+    if not single and (isinstance(value, str) or not isinstance(value, Iterable)):
+        raise ValueError(f"{name}: a number or a sequence of them is needed, found {value!r}")
+    numbers = (float(value),) if single else tuple(float(each) for each in value)  # type: ignore[arg-type, union-attr]
     if not numbers:
         raise ValueError(f"{name}: at least one number is needed, found an empty sequence")
     for each in numbers:
