@@ -67,5 +67,11 @@ def test_errors() -> None:
         fit(Atoms("Pt2", positions=np.zeros((2, 3))), curve, label="double")
     with pytest.raises(ValueError, match=r"dilations 1\.1 to 1\.2: give a range around 1"):
         fit(atoms, curve, dilations=(1.1, 1.2))
+    with pytest.raises(ValueError, match=r"dilations 0\.001 to 1000: give a range around 1 within 0\.5 to 2"):
+        fit(atoms, curve, dilations=(1e-3, 1e3))
+    with pytest.raises(ValueError, match=r"too much for a cluster 1\.08e\+06 Å wide; .* look for stray atoms"):
+        fit(Atoms("Pt2", positions=[[0, 0, 0], [0, 0, 1e6]]), curve)
+    with pytest.raises(ValueError, match="delta2 'maybe': no such choice; take one of refine, zero"):
+        fit(atoms, curve, delta2="maybe")
     with pytest.raises(ValueError, match="too short to decide"):
         fit(atoms, curve, settings=FitSettings(rmin=28.0, rmax=40.0))

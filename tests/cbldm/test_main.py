@@ -75,6 +75,18 @@ def test_fit(measured: Path, cluster: Path, tmp_path: Path, capsys: Capsys) -> N
     assert read(tmp_path / "fit" / "refined.xyz").get_chemical_symbols() == ["Pt"] * 13
 
 
+def test_fit_takes_the_radiation_of_the_file(tmp_path: Path, capsys: Capsys) -> None:
+    atoms = ATOMS.copy()
+    atoms.symbols[:4] = "Ti"  # whose scattering length is negative
+    write(tmp_path / "mixed.xyz", atoms, format="xyz")
+    write_gr(tmp_path / "n.gr", simulate(atoms, SimulationSettings(qmin=0.9, qmax=22.0, radiation="neutron")))
+    words = ["fit", str(tmp_path / "mixed.xyz"), str(tmp_path / "n.gr"), "--out", str(tmp_path / "fit")]
+    assert main(words) == 0
+    assert "Rw = 0.000;" in capsys.readouterr().out
+    assert main([*words, "--radiation", "xray"]) == 0
+    assert "Rw = 0.000;" not in capsys.readouterr().out
+
+
 def test_simulate(cluster: Path, tmp_path: Path, capsys: Capsys) -> None:
     out = tmp_path / "new" / "cluster.gr"
     assert main(["simulate", str(cluster), "-o", str(out), "--qmax", "22", "--rmax", "15", "--biso", "0.7"]) == 0
@@ -134,7 +146,11 @@ def test_where_it_cannot_write(measured: Path, cluster: Path, tmp_path: Path, ca
     assert "it is a file" in failure(capsys, "fit", cluster, measured, "--out", measured)
     assert "cannot be written" in failure(capsys, "demo", "--out", measured / "below")
     assert "cannot be written" in failure(capsys, "simulate", cluster, "-o", measured / "below.gr")
+    structure = cluster.read_text()
+    assert "cluster.xyz: it is the structure itself" in failure(capsys, "simulate", cluster, "-o", cluster)
+    assert "it is a folder; name a file" in failure(capsys, "simulate", cluster, "-o", tmp_path)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+    assert cluster.read_text() == structure
 
 
 def test_an_interrupt_leaves_nothing(

@@ -52,6 +52,24 @@ def test_nothing_is_left_half_written(tmp_path: Path, error: type[BaseException]
     assert names(tmp_path) == ["old"]
 
 
+def test_earlier_results_come_back_where_the_new_ones_cannot_take_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "out", "1")
+    rename = Path.rename
+
+    def refuse_the_new(source: Path, target: Path) -> Path:
+        if (source / "rank_2.xyz").exists():
+            raise PermissionError(13, "Permission denied", str(source))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(PermissionError):
+        fill(tmp_path / "out", "2")
+    assert names(tmp_path / "out") == ["rank_1.xyz", "report.html"]
+    assert names(tmp_path) == ["out"]
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out", "1")

@@ -110,6 +110,8 @@ def test_a_bond_of_ones_own() -> None:
         ({"candidates": 0}, "candidates 0: give how many structures to return"),
         ({"element": "Px"}, "unknown element 'Px'"),
         ({"element": "pt"}, "unknown element 'pt': did you mean Pt"),
+        ({"element": "Xx"}, "unknown element 'Xx': did you mean Xe"),
+        ({"element": ""}, "unknown element ''"),
         ({"element": "S"}, "element S: no metal"),
         ({"bond": 0.0}, "bond 0: no distance of neighbouring atoms"),
         ({"max_atoms": 257}, "max_atoms 257: the library deepstruc has 5 to 256 atoms"),

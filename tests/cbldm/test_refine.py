@@ -161,3 +161,28 @@ def test_errors() -> None:
     narrow = Target(R[:50], target.g[:50], 0.8, 9.0, 0.04)
     with pytest.raises(ValueError, match=r"holds 1\.3 independent points for 3 parameters; widen it"):
         refine(Model(pairs_of(positions, "Au"), narrow, max_dilation=1.08), narrow, Parameters())
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_g_does_not_matter(unit: float) -> None:
+    positions = 2.8 * build_geometry("Ico", (3,)).positions
+    g = curve(positions, "Au", Parameters(0.7, 1.0123, 0.62, 2.7)) + 0.05 * np.sin(9 * R)
+    plain, other = (
+        refine(
+            Model(pairs_of(positions, "Au"), target, max_dilation=1.08),
+            target,
+            Parameters(dilation=1.006),
+            free=Parameters._fields,
+        )
+        for target in (target_of(g), target_of(unit * g))
+    )
+    for expected, found in ((plain.parameters, other.parameters), (plain.errors, other.errors)):
+        assert found == pytest.approx(expected._replace(scale=unit * expected.scale), rel=1e-5, abs=1e-15)
+    assert other.rw == pytest.approx(plain.rw, rel=1e-9)
+
+
+def test_a_structure_that_has_no_g_in_the_range_is_refused() -> None:
+    positions = 2.8 * build_geometry("Ico", (2,)).positions
+    far = Target(R + 50, np.sin(R), 0.8, 24.0, 0.95)
+    with pytest.raises(ValueError, match=r"vanishes from 52 to 70 Å at qdamp 0\.95 1/Å; lower --rmin"):
+        refine(Model(pairs_of(positions, "Au"), far, max_dilation=1.08), far, Parameters())

@@ -5,6 +5,7 @@ import html
 import html.parser
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ase.io import read
 from cbldm import Recovery, SimulationSettings, fit, read_gr, recover, rw, simulate
 from cbldm.data.clusters import build_geometry
 from cbldm.findings import caveats, fit_verdict, table, verdict
-from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, write_fit, write_recovery
+from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, write_candidates, write_fit, write_recovery
 from matplotlib.image import imread
 
 TRUTH = build_geometry("Ico", (2,))
@@ -53,6 +54,14 @@ def test_the_table(folder: Path, result: Recovery) -> None:
         assert float(row["biso_error_angstrom2"]) == pytest.approx(each.fit.errors.biso, rel=1e-5)
         assert float(row["bond_length_angstrom"]) == pytest.approx(each.bond_length, abs=1e-5)
         assert int(row["free_parameters"]) == len(each.fit.free)
+
+
+def test_the_table_has_each_figure_in_its_column(result: Recovery, tmp_path: Path) -> None:
+    write_candidates(tmp_path / "c.csv", [replace(result[0], rw_delta2_zero=0.777)])
+    with (tmp_path / "c.csv").open() as lines:
+        (row,) = csv.DictReader(lines)
+    assert float(row["rw_delta2_zero"]) == 0.777
+    assert float(row["score"]) == pytest.approx(result[0].score, abs=1e-3)
 
 
 def test_the_structures(folder: Path, result: Recovery) -> None:
@@ -120,6 +129,17 @@ def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> N
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
     assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith("None of the")
+
+
+def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
+    def words(rw: float) -> str:
+        best = replace(result[0], fit=replace(result[0].fit, rw=rw))
+        return verdict(replace(result, candidates=(best,)))
+
+    assert "more than noise" not in words(0.149)
+    assert "more than noise" in words(0.151)
+    assert words(0.499).startswith("Best of")
+    assert words(0.501).startswith("None of the")
 
 
 def test_the_verdict_says_when_the_bond_met_its_limit(result: Recovery) -> None:

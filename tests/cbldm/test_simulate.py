@@ -55,8 +55,12 @@ def test_noise_varies_no_faster_than_g() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"biso": -0.1}, "biso -0.1 is negative or no number; give 0 or more"),
-        ({"noise": float("nan")}, "noise nan is negative or no number"),
+        ({"biso": -0.1}, "biso -0.1 is out of range; give 0 to 100"),
+        ({"noise": float("nan")}, "noise nan is out of range; give 0 to 100"),
+        ({"biso": 1e9}, r"biso 1e\+09 is out of range; give 0 to 100"),
+        ({"qbroad": 1e9}, r"qbroad 1e\+09 is out of range; give 0 to 1"),
+        ({"rmin": 4.999, "rmax": 5.0}, "no multiple of rstep = 0.01 Å is in the range from rmin = 4.999 to rmax = 5.0"),
+        ({"rmax": 9999.0, "noise": 0.1}, "noise on 999900 points up to rmax 9999 Å is too much to draw; lower rmax"),
         ({"qmin": 23.0}, "qmin"),
         ({"rstep": 0.0}, "rstep"),
         ({"radiation": "electron"}, "radiation"),
@@ -65,3 +69,8 @@ def test_noise_varies_no_faster_than_g() -> None:
 def test_errors(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         simulate(ATOMS, replace(SETTINGS, **change))
+
+
+def test_noise_of_a_range_too_narrow_for_two_waves_is_finite() -> None:
+    for narrow in ({"qmin": 21.99}, {"rmax": 0.03}):
+        assert np.isfinite(simulate(ATOMS, replace(SETTINGS, noise=0.1, **narrow)).g).all()

@@ -41,7 +41,9 @@ def test_settings_stand_before_the_file_and_the_default() -> None:
         (CURVE, FitSettings(rmin=5, rmax=5), "fit range 5 to 5 Å is empty"),
         (CURVE, FitSettings(rmin=2, rmax=4), "too short to decide"),
         (CURVE, FitSettings(rmin=40, rmax=60), "too short to decide"),
-        (replace(CURVE, g=0 * R), FitSettings(), "G is zero from 2 to 20 Å"),
+        (CURVE, FitSettings(qmax=1e9), r"qmin 0.8 and qmax 1e\+09 1/Å are no range .*--qmax, at most 100$"),
+        (replace(CURVE, g=0 * R), FitSettings(), r"the largest \|G\| from 2 to 20 Å is 0; give a measured curve"),
+        (replace(CURVE, g=1e200 * CURVE.g), FitSettings(), r"the largest \|G\| from 2 to 20 Å is .*e\+(199|200); give"),
     ],
 )
 def test_errors(curve: PairDistribution, settings: FitSettings, message: str) -> None:
@@ -79,3 +81,9 @@ def test_rw_without_going_through_g() -> None:
         g = transform(row).numpy()
         scale = max(0.0, float(g @ target.g / (g @ g)))
         assert float(found) == pytest.approx(rw(target.g, scale * g), rel=1e-9)
+
+
+@pytest.mark.parametrize("width", [1e6, np.inf])
+def test_a_transform_too_large_to_hold_is_refused(width: float) -> None:
+    with pytest.raises(ValueError, match=r"^curve: 3 points up to 20 Å .* cluster (1e\+06|inf) Å wide; lower --rmax"):
+        SineTransform(Target(np.array([2.0, 7.7, 20.0]), np.ones(3), 0.8, 24.0, 0.05), width)

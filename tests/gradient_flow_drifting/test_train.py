@@ -113,6 +113,37 @@ def test_every_divergence_can_be_followed(divergence: Weights) -> None:
     assert sum(weight for weight, _ in divergence_of(divergence).parts()) == sum(weight for _, weight in divergence)
 
 
+def test_every_number_of_a_stretch_reaches_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules[Trainer.__module__]  # the package's name for it is the function
+    seen: dict[str, dict[str, object]] = {}
+    for name in ("drift", "drifting_loss"):
+        original = getattr(module, name)
+
+        def spy(*clouds: torch.Tensor, name: str = name, original: object = original, **options: object) -> object:
+            seen[name] = options
+            return original(*clouds, **options)  # type: ignore[operator]
+
+        monkeypatch.setattr(module, name, spy)
+    flow = replace(SHORT.flow, divergence=(("kl_pq", 1.0),), max_step=0.25, steps=1)
+    drifting = Drifting(
+        divergence=(("mmd2", 1.0),), step_size=0.7, log_weight_limit=1.5, max_step=0.3, negatives="same"
+    )
+    trainer = Trainer(replace(SHORT, flow=flow, regression=Regression(steps=0), drifting=drifting))
+    trainer.step()
+    trainer.step()
+    assert seen["drift"]["max_step"] == 0.25
+    assert seen["drift"]["self_terms"] == seen["drifting_loss"]["self_terms"] == "leave_one_out"
+    assert {
+        name: seen["drifting_loss"][name] for name in ("step_size", "log_weight_limit", "max_step", "negatives")
+    } == {
+        "step_size": 0.7,
+        "log_weight_limit": 1.5,
+        "max_step": 0.3,
+        "negatives": None,
+    }
+    assert [seen[name]["divergence"] for name in seen] == [divergence_of(d.divergence) for d in (flow, drifting)]
+
+
 def test_half_precision_does_not_leave_the_sphere() -> None:
     trainer = Trainer(replace(SHORT, data=SphereMixture(), precision="bf16-mixed"))
     for _ in range(SHORT.total_steps):

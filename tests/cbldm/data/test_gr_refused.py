@@ -73,7 +73,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     ),
     "F(Q) by its range": (
         "qmin = 0.7\nqmax = 25\nrmax = 30\n" + table(Q, FQ),
-        f"its first column ends at qmax = 25, so it looks like F(Q) over Q, not G(r); {REMEDY}",
+        f"its first column ends at qmax = 25, so it looks like F(Q) over Q, not G(r); {REMEDY}, "
+        "or write `#L r G` above the rows if this is r",
     ),
     "S(Q) by its values": (
         table(Q, 1 + FQ / Q),
@@ -106,6 +107,14 @@ def test_a_curve_that_ends_at_the_number_of_qmax_is_read(tmp_path: Path) -> None
         assert read_gr(tmp_path / "a.gr").qmax == 25
     write_gr(tmp_path / "b.gr", PairDistribution(r, np.sin(r), qmax=25.0, metadata={"outputtype": "gr"}))
     assert read_gr(tmp_path / "b.gr").qmax == 25
+
+
+def test_the_name_of_a_file_says_what_its_header_does_not(tmp_path: Path) -> None:
+    (tmp_path / "a.fq").write_text(table(Q, FQ))
+    with pytest.raises(ValueError, match=r"^a\.fq: its name says that it holds F\(Q\), not G\(r\); give G\(r\)"):
+        read_gr(tmp_path / "a.fq")
+    (tmp_path / "b.fq").write_text("outputtype = gr\n" + table(R, G))
+    assert read_gr(tmp_path / "b.fq").r[-1] == R[-1]
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:

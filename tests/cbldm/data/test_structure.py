@@ -39,7 +39,12 @@ def test_what_ase_writes_is_read(tmp_path: Path) -> None:
         ("2\nc\nAu 0 0 0\nAu 2 0 zero\n", r"bad.xyz, line 4: 'Au 2 0 zero' is no symbol"),
         ("2\nc\nAu 0 0 0\nAu 2 nan 0\n", r"bad.xyz, line 4: 'Au 2 nan 0' is no symbol"),
         ("2\nc\nAu 0 0 0\nQq 2 0 0\n", r"bad.xyz, line 4: unknown element 'Qq'"),
-        ("1\nc\nAu 0 0 0\n", r"bad.xyz: 1 atom has no distance"),
+        ("2\nc\nAu 0 0 0\nAU 2 0 0\n", r"bad.xyz, line 4: unknown element 'AU': did you mean Au\?"),
+        ("2\nc\nAu 0 0 0\nX 2 0 0\n", r"bad.xyz, line 4: unknown element 'X'"),
+        ("2\nc\n79 0 0 0\n79 2 0 0\n", r"bad.xyz, line 3: unknown element '79'"),
+        ("2\nc\nAu 0 0 0\nAu 2 0 0\nAu 4 0 0\n", r"bad.xyz, line 5: 'Au 4 0 0' after the 2 atoms of line 1; remove"),
+        ("2\nc\nAu 0 0 0\nAu 2 0 0\n2\nc\nAu 0 0 0\nAu 0 0 0\n", r"bad.xyz, atoms 1 and 2: two atoms 0 Å apart"),
+        ("1\nc\nAu 0 0 0\n", r"bad.xyz: number of atoms 1, so there is no distance; give"),
         ("3\nc\nAu 0 0 0\nAu 2.9 0 0\nAu 0 0 0\n", r"bad.xyz, lines 3 and 5: two atoms 0 Å apart; remove one"),
         ("3\nc\nAu 0 0 0\nAu 2.9 0 0\nAu 2.9 0.2 0\n", r"bad.xyz, lines 4 and 5: two atoms 0.2 Å apart"),
     ],
@@ -69,3 +74,9 @@ def test_other_errors(tmp_path: Path) -> None:
 def test_closest_pair() -> None:
     assert closest_pair(np.array([[0.0, 0, 0], [2, 0, 0]])) is None
     assert closest_pair(np.array([[0.0, 0, 0], [2, 0, 0], [0, 0, 0.3]])) == (0, 2, pytest.approx(0.3))
+
+
+def test_columns_in_an_order_of_their_own_are_left_to_ase(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.xyz"
+    path.write_text("2\nProperties=pos:R:3:species:S:1\n0 0 0 Au\n2.9 0 0 Au\n")
+    assert read_structure(path).positions[1].tolist() == [2.9, 0, 0]

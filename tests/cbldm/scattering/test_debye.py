@@ -277,3 +277,12 @@ def test_near_atoms_are_not_taken_for_one() -> None:
     assert torch.isfinite(g_of(line)).all()
     across = torch.tensor([[0.0, 0, 0], [3.141, 5.257, 0]], dtype=torch.float64)  # one projection, two places
     assert torch.isfinite(g_of(across)).all()
+
+
+def test_atoms_a_hair_apart_are_one_place() -> None:
+    pair = torch.tensor([[0.0, 0.0, 0.0], [2.5, 0.0, 0.0], [2.5, 9e-5, 0.0]], dtype=torch.float64)
+    settings = {"rmin": 0.0, "rmax": 5.0, "rstep": 0.1, "qmin": 0.5, "qmax": 20.0, "biso": 0.3}
+    with pytest.raises(ValueError, match="atoms 1 and 2 stand at one place"):
+        pair_distribution(pair, "Au", **settings)
+    pair[2, 1] = 2e-4
+    assert torch.isfinite(pair_distribution(pair, "Au", **settings)).all()

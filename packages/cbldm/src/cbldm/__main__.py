@@ -123,7 +123,12 @@ def simulate(
         out: The .gr file to write.
         settings: Instrument, grid and displacement.
     """
-    curve = simulate_curve(read_structure(structure), settings, name=out.name)
+    atoms = read_structure(structure)
+    if out.is_dir():
+        raise ValueError(f"{out}: it is a folder; name a file in it with --out")
+    if out.exists() and out.samefile(structure):
+        raise ValueError(f"{out}: it is the structure itself; give another --out")
+    curve = simulate_curve(atoms, settings, name=out.name)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_gr(out, replace(curve, metadata={"structure": structure.name, "biso": f"{settings.biso:g}"}))

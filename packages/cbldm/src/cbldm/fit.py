@@ -51,8 +51,9 @@ def fit(
         The fit, with standard errors.
 
     Raises:
-        ValueError: If the structure has fewer than 2 or more than 5,000 atoms or two at one place, an element is
-            unknown, qmin or qmax is missing, or the curve is too short.
+        ValueError: If the structure has fewer than 2 or more than 5,000 atoms or two at one place or too far apart,
+            an element is unknown, the dilations are no range around 1, qmin or qmax is missing, or the curve is too
+            short.
 
     >>> from cbldm import simulate
     >>> atoms = Atoms("Au4", positions=[[0, 0, 0], [2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
@@ -63,8 +64,8 @@ def fit(
     if len(atoms) > MAX_ATOMS:
         raise ValueError(f"{label}: {len(atoms)} atoms; a fit takes up to {MAX_ATOMS}, cut a smaller cluster")
     low, high = dilations
-    if not 0 < low < 1 < high:
-        raise ValueError(f"dilations {low:g} to {high:g}: give a range around 1, such as 0.92 1.08")
+    if not 0.5 <= low < 1 < high <= 2:
+        raise ValueError(f"dilations {low:g} to {high:g}: give a range around 1 within 0.5 to 2, such as 0.92 1.08")
     target = select_target(gr, settings)
     try:
         pairs = pairs_of(atoms.positions, atoms.get_chemical_symbols())

@@ -64,7 +64,7 @@ def recover(
     """
     if candidates < 1:
         raise ValueError(f"candidates {candidates}: give how many structures to return, 1 or more")
-    symbol = element or single_metal(gr.composition)
+    symbol = single_metal(gr.composition) if element is None else element
     if symbol is None:
         named = " ".join(gr.composition) or "no composition"
         raise ValueError(f"{gr.name}: its header names {named}, so the metal is not clear; give --element")

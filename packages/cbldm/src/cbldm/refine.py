@@ -14,7 +14,7 @@ the parameters standard errors.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -176,7 +176,8 @@ def refine(
         The fit.
 
     Raises:
-        ValueError: If `scale` is not free, or there are fewer independent points than parameters.
+        ValueError: If `scale` is not free, there are fewer independent points than parameters, or the structure has no
+            G in the range.
     """
     names = tuple(name for name in Parameters._fields if name in free)
     if "scale" not in names:
@@ -196,8 +197,18 @@ def refine(
     )
     low, high = np.array([limits[column] for column in columns]).T
 
+    # A curve may come in any unit: it is compared in units of its own size, and so is the scale.
+    unit = model(start._replace(scale=1.0))[0]
+    size, size_at_one = float(np.linalg.norm(target.g)), float(np.linalg.norm(unit))
+    if not size_at_one > 1e-100:
+        raise ValueError(
+            f"G of the structure vanishes from {target.r[0]:g} to {target.r[-1]:g} Å at qdamp {target.qdamp:g} 1/Å; "
+            "lower --rmin or --qdamp"
+        )
+    units = np.array([size / size_at_one if name == "scale" else 1.0 for name in names])
+
     def at(values: np.ndarray) -> Parameters:
-        return start._replace(**dict(zip(names, map(float, values), strict=True)))
+        return start._replace(**dict(zip(names, map(float, units * values), strict=True)))
 
     last: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -205,28 +216,27 @@ def refine(
         key = values.tobytes()
         if key not in last:
             last.clear()
-            last[key] = model(at(values))
+            g, jacobian = model(at(values))
+            last[key] = g, jacobian[:, columns] * units / size
         return last[key]
 
-    unit = model(start._replace(scale=1.0))[0]
-    scale = max(1e-3, float(unit @ target.g) / max(float(unit @ unit), 1e-30))
+    scale = max(1e-3, float(unit @ target.g) / (size_at_one * size))
     x0 = np.array(start._replace(scale=scale))[columns]
     width = np.where(np.isfinite(high), high, 1.0) - low
     solution = least_squares(
-        lambda values: evaluate(values)[0] - target.g,
+        lambda values: (evaluate(values)[0] - target.g) / size,
         np.clip(x0, low + 1e-6 * width, high - 1e-6 * width),
-        jac=lambda values: evaluate(values)[1][:, columns],
+        jac=lambda values: evaluate(values)[1],
         bounds=(low, high),
         x_scale="jac",
         max_nfev=100,
     )
     g, jacobian = evaluate(solution.x)
-    variance = float(np.square(g - target.g).sum()) / freedom
-    covariance = np.linalg.pinv(jacobian[:, columns].T @ jacobian[:, columns]) * variance
-    errors = Parameters(0.0, 0.0, 0.0, 0.0)._replace(
-        **dict(zip(names, np.sqrt(np.diag(covariance)).tolist(), strict=True))
-    )
     residual = rw(target.g, g)
+    covariance = np.linalg.pinv(jacobian.T @ jacobian) * residual**2 / freedom
+    errors = Parameters(0.0, 0.0, 0.0, 0.0)._replace(
+        **dict(zip(names, (units * np.sqrt(np.diag(covariance))).tolist(), strict=True))
+    )
     score = penalised_score(residual, free_parameters=len(names), independent_points=target.independent_points)
     return Fit(at(solution.x), errors, names, residual, score, g)
 
@@ -258,8 +268,10 @@ def refine_structure(
         The structure with the fit that was kept.
 
     Raises:
-        ValueError: As `refine`.
+        ValueError: As `refine`, or if `delta2` is no known choice.
     """
+    if delta2 not in get_args(Delta2):
+        raise ValueError(f"delta2 {delta2!r}: no such choice; take one of {', '.join(get_args(Delta2))}")
     model = Model(pairs, target, max_dilation=dilations[1], radiation=radiation)
     first = refine(model, target, start._replace(delta2=0.0), dilations=dilations)
     kept = first

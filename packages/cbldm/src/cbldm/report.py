@@ -223,7 +223,7 @@ def write_page(
         table_title="Candidates" if len(structures) > 1 else "Refined structure",
         columns="".join(f"<th>{name}</th>" for name in _HEADINGS),
         rows="".join(_row(number, each, structures[0].score) for number, each in enumerate(structures, 1)),
-        table_note=_TABLE_NOTE if errors else "",
+        table_note=" ".join([_ERRORS_NOTE] * errors + [_CLICK_NOTE] * (len(structures) > 1)),
         caveats="".join(f"<li>{html.escape(line)}</li>" for line in caveats),
         # An angle bracket may not close the script element that holds the data.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
@@ -244,11 +244,12 @@ _HEADINGS = (
     "Biso<small>Å²</small>",
     "δ₂<small>Å²</small>",
 )
-_TABLE_NOTE = (
+_ERRORS_NOTE = (
     "Behind ± stands the standard error, which takes the curve as (rmax − rmin)(qmax − qmin)/π independent "
     "measurements and the misfit as noise; where the structure itself is wrong, the error is larger. δ₂ is free only "
-    "where it pays for itself. Click a line to see its fit and structure."
+    "where it pays for itself."
 )
+_CLICK_NOTE = "Click a line to see its fit and structure."
 
 
 def _row(number: int, each: RefinedStructure, best: float) -> str:

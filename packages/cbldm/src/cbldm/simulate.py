@@ -51,6 +51,9 @@ class SimulationSettings:
 
 
 SIMULATION_SETTINGS = SimulationSettings()
+_LARGEST = {"biso": 100.0, "scale": 1e50, "delta2": 1e4, "qdamp": 1.0, "qbroad": 1.0, "noise": 100.0}
+_LARGEST_MATRIX = 2**26
+"""Numbers in the transform of the noise."""
 
 
 def simulate(
@@ -69,21 +72,23 @@ def simulate(
         The curve.
 
     Raises:
-        ValueError: If a setting is out of its range, or an element is unknown.
+        ValueError: If a setting is out of its range, the grid is too large for noise on it, or an element is unknown.
 
     >>> dimer = Atoms("Pt2", positions=[[0, 0, 0], [2.8, 0, 0]])
     >>> curve = simulate(dimer, SimulationSettings(rmax=10.0))
     >>> round(float(curve.r[curve.g.argmax()]), 2)
     2.8
     """
-    for key in ("biso", "scale", "delta2", "qdamp", "qbroad", "noise"):
-        if not 0 <= getattr(settings, key) < math.inf:
-            raise ValueError(f"{key} {getattr(settings, key):g} is negative or no number; give 0 or more")
-    r = r_grid(settings.rmin, settings.rmax, settings.rstep)
+    for key, largest in _LARGEST.items():
+        if not 0 <= getattr(settings, key) <= largest:
+            raise ValueError(f"{key} {getattr(settings, key):g} is out of range; give 0 to {largest:g}")
+    r = r_grid(settings.rmin, settings.rmax, settings.rstep).numpy()
     g = pair_distribution(
         torch.from_numpy(np.asarray(atoms.positions, dtype=float)),
         atoms.get_chemical_symbols(),
-        r=r,
+        rmin=settings.rmin,
+        rmax=settings.rmax,
+        rstep=settings.rstep,
         qmin=settings.qmin,
         qmax=settings.qmax,
         biso=settings.biso,
@@ -93,9 +98,10 @@ def simulate(
         delta2=settings.delta2,
         radiation=settings.radiation,
     ).numpy()
-    g = g + settings.noise * np.abs(g).max() * _noise(r.numpy(), settings)
+    if settings.noise > 0:
+        g = g + settings.noise * np.abs(g).max() * _noise(r, settings)
     return PairDistribution(
-        r.numpy(),
+        r,
         g,
         qmin=settings.qmin,
         qmax=settings.qmax,
@@ -111,5 +117,12 @@ def _noise(r: Float[np.ndarray, " bins"], settings: SimulationSettings) -> Float
     """Noise of standard deviation one, white in F(q)."""
     step = math.pi / (2 * settings.rmax)
     q = np.arange(settings.qmin + step / 2, settings.qmax, step)
+    if not len(q):
+        q = np.array([(settings.qmin + settings.qmax) / 2])
+    if len(q) * len(r) > _LARGEST_MATRIX:
+        raise ValueError(
+            f"noise on {len(r)} points up to rmax {settings.rmax:g} Å is too much to draw; lower rmax or take a "
+            "coarser rstep"
+        )
     waves = numpy_generator(settings.seed, "noise").normal(size=len(q)) @ np.sin(np.outer(q, r))
     return waves / math.sqrt(len(q) / 2)

@@ -17,6 +17,12 @@ QDAMP = 0.04
 
 
 _INSTRUMENT = ("qmin", "qmax", "qdamp", "qbroad")
+_LARGEST_QMAX = 100.0
+"""More than any instrument reaches, 1/Å."""
+_LARGEST_G = 1e50
+"""|G| beyond which, or below whose inverse, squares leave the range of numbers."""
+_LARGEST_MATRIX = 2**25
+"""Numbers in a sine transform."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,8 @@ def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) ->
         The points with rmin ≤ r ≤ rmax, and the instrument.
 
     Raises:
-        ValueError: If qmin or qmax is missing or wrong, qdamp is negative, or the range holds too little.
+        ValueError: If qmin or qmax is missing or wrong, qdamp is negative, the range holds too little, or G is zero
+            or beyond all units there.
     """
     known = {name: value for name in _INSTRUMENT if (value := getattr(settings, name)) is not None}
     if not 0 <= settings.rmin < settings.rmax:
@@ -94,15 +101,21 @@ def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) ->
     if qmin is None:
         raise ValueError(f"{gr.name}: its header names no qmin; give it with --qmin")
     assert qmax is not None  # `within` asks for it
-    if not 0 <= qmin < qmax < math.inf:
-        raise ValueError(f"{gr.name}: qmin {qmin:g} and qmax {qmax:g} 1/Å are no range; give --qmin and --qmax")
+    if not 0 <= qmin < qmax <= _LARGEST_QMAX:
+        raise ValueError(
+            f"{gr.name}: qmin {qmin:g} and qmax {qmax:g} 1/Å are no range of an instrument; give --qmin below --qmax, "
+            f"at most {_LARGEST_QMAX:g}"
+        )
     qdamp = QDAMP if curve.qdamp is None else curve.qdamp
     qbroad = curve.qbroad or 0.0
     for name, value in (("qdamp", qdamp), ("qbroad", qbroad)):
         if not 0 <= value < 1:
             raise ValueError(f"{gr.name}: {name} {value:g} 1/Å is no instrument's; give --{name} from 0 to 1")
-    if not np.any(curve.g):
-        raise ValueError(f"{gr.name}: G is zero from {curve.r[0]:g} to {curve.r[-1]:g} Å; give a measured curve")
+    largest = float(np.abs(curve.g).max())
+    if not 1 / _LARGEST_G < largest < _LARGEST_G:
+        raise ValueError(
+            f"{gr.name}: the largest |G| from {curve.r[0]:g} to {curve.r[-1]:g} Å is {largest:g}; give a measured curve"
+        )
     source = (
         "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "as the file has it"
     )
@@ -118,12 +131,20 @@ class SineTransform:
     Args:
         target: The points and the settings.
         dmax: Longest distance of the clusters to be transformed, Å.
+
+    Raises:
+        ValueError: If the matrix would be too large to hold.
     """
 
     def __init__(self, target: Target, dmax: float) -> None:
-        phase = (float(target.r[-1]) + dmax) * (target.qmax - target.qmin) / 2
+        phase = min((float(target.r[-1]) + dmax) * (target.qmax - target.qmin) / 2, _LARGEST_MATRIX)
         # Rounded up, so that clusters of nearly one size share a matrix.
         nodes = 64 * math.ceil((0.53 * phase + 30) / 64)
+        if nodes * max(nodes, len(target.r)) > _LARGEST_MATRIX:
+            raise ValueError(
+                f"{target.name}: {len(target.r)} points up to {target.r[-1]:g} Å with qmax {target.qmax:g} 1/Å are too "
+                f"much for a cluster {dmax:.6g} Å wide; lower --rmax or --qmax, thin its points or look for stray atoms"
+            )
         self.q, self.matrix, self._overlap, self._gram = _transform(target, nodes)
         self._total = float(np.square(target.g).sum())
 

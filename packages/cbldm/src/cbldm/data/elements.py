@@ -22,7 +22,8 @@ def require_element(symbol: str) -> None:
     >>> require_element("Pt")
     """
     if atomic_numbers.get(symbol, 0) == 0:
-        near = get_close_matches(symbol.title(), list(atomic_numbers), n=1, cutoff=0.5)
+        known = [name for name, number in atomic_numbers.items() if number > 0]  # X stands for none
+        near = get_close_matches(symbol.title(), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "give a symbol such as Pt"
         raise ValueError(f"unknown element {symbol!r}: {hint}")
 

@@ -112,9 +112,10 @@ def _labels(header: list[str]) -> list[str]:
 
 
 def _refuse_reciprocal(name: str, labels: list[str], entries: dict[str, str]) -> None:
-    kind = entries.get("outputtype", "gr").strip().lower()
+    told = "header" if "outputtype" in entries else "name"
+    kind = entries.get("outputtype", name.rpartition(".")[2]).strip().lower()
     if kind in ("fq", "sq", "iq"):
-        raise ValueError(f"{name}: its header says that it holds {kind[0].upper()}(Q), not G(r); {_REMEDY}")
+        raise ValueError(f"{name}: its {told} says that it holds {kind[0].upper()}(Q), not G(r); {_REMEDY}")
     if len(labels) < 2:
         return
     first = re.match(r"[a-z0-9]*", labels[0])
@@ -180,7 +181,8 @@ def _refuse_by_range(r: np.ndarray, qmax: float | None, rmax: str, name: str) ->
     near = 2 * float(np.median(np.diff(r)))
     if qmax is not None and abs(r[-1] - qmax) <= near and (told is None or abs(float(told[0]) - r[-1]) > near):
         raise ValueError(
-            f"{name}: its first column ends at qmax = {qmax:g}, so it looks like F(Q) over Q, not G(r); {_REMEDY}"
+            f"{name}: its first column ends at qmax = {qmax:g}, so it looks like F(Q) over Q, not G(r); {_REMEDY}, "
+            "or write `#L r G` above the rows if this is r"
         )
 
 

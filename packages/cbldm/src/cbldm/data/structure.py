@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 from ase.io import read
 from scipy.spatial.distance import cdist
+
+from .elements import require_element
 
 CLOSEST = 0.5
 """Atoms nearer than this are an error in the structure, Å."""
@@ -29,9 +30,7 @@ def read_structure(path: Path) -> Atoms:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a structure, such as cluster.xyz")
-    xyz = path.suffix.lower() == ".xyz"
-    if xyz:
-        _check_xyz(path)
+    lines_are_known = path.suffix.lower() == ".xyz" and _check_xyz(path)
     try:
         atoms = read(path)
     except Exception as error:  # ASE's readers raise whatever they meet
@@ -41,10 +40,10 @@ def read_structure(path: Path) -> Atoms:
     if atoms.pbc.any():
         raise ValueError(f"{path}: it is a crystal, repeated in space; cut a cluster from it")
     if len(atoms) < 2:
-        raise ValueError(f"{path}: {len(atoms)} atom has no distance to another; give at least two atoms")
+        raise ValueError(f"{path}: number of atoms {len(atoms)}, so there is no distance; give at least two")
     if pair := closest_pair(atoms.positions):
         first, second, gap = pair
-        where = f"lines {first + 3} and {second + 3}" if xyz else f"atoms {first + 1} and {second + 1}"
+        where = f"lines {first + 3} and {second + 3}" if lines_are_known else f"atoms {first + 1} and {second + 1}"
         raise ValueError(f"{path}, {where}: two atoms {gap:.3g} Å apart; remove one of them (lengths are in Å)")
     return atoms
 
@@ -69,17 +68,20 @@ def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
     return None
 
 
-def _check_xyz(path: Path) -> None:
-    """Name the line of an .xyz file that is wrong, which ASE does not."""
+def _check_xyz(path: Path) -> bool:
+    """Name the line of an .xyz file that is wrong, which ASE does not; tell whether its only atoms begin at line 3."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: it is no text; give an .xyz file") from error
+        raise ValueError(f"{path}: it is no text in UTF-8; save it as such, or give another .xyz file") from error
     count = lines[0].strip() if lines else ""
     if not re.fullmatch(r"\d+", count):
         raise ValueError(f"{path}, line 1: {count[:40]!r} is no number of atoms, which an .xyz file begins with")
     if len(lines) < int(count) + 2:
         raise ValueError(f"{path}, line {len(lines)}: the file ends before its {count} atoms; complete it")
+    columns = re.search(r"\bProperties=(\S*)", lines[1], re.IGNORECASE)
+    if columns and not columns[1].lower().startswith("species:s:1:pos:r:3"):
+        return False  # extended .xyz with columns in an order of its own: left to ASE
     for number, line in enumerate(lines[2 : int(count) + 2], 3):
         words = line.split()
         try:
@@ -90,5 +92,14 @@ def _check_xyz(path: Path) -> None:
             raise ValueError(
                 f"{path}, line {number}: {line.strip()[:40]!r} is no symbol with x, y and z in Å; correct it"
             )
-        if words[0] not in atomic_numbers and not words[0].isdigit():
-            raise ValueError(f"{path}, line {number}: unknown element {words[0]!r}; give a symbol such as Pt")
+        try:
+            require_element(words[0])
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    after = next((k for k in range(int(count) + 2, len(lines)) if lines[k].strip()), None)
+    if after is not None and not re.fullmatch(r"\s*\d+\s*", lines[after]):
+        shown = lines[after].strip()[:40]
+        raise ValueError(
+            f"{path}, line {after + 1}: {shown!r} after the {count} atoms of line 1; remove it or correct the number"
+        )
+    return after is None

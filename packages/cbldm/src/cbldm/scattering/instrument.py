@@ -33,7 +33,7 @@ def r_grid(rmin: float, rmax: float, rstep: float, *, compat: Compat = "exact") 
         r, Å, in float64.
 
     Raises:
-        ValueError: If rstep is not positive or far too small, rmin negative or rmax not above rmin.
+        ValueError: If rstep is not positive or far too small, rmin negative, rmax not above rmin, or no point is left.
 
     >>> r_grid(2.0, 2.3, 0.1)
     tensor([2.0000, 2.1000, 2.2000], dtype=torch.float64)
@@ -48,8 +48,11 @@ def r_grid(rmin: float, rmax: float, rstep: float, *, compat: Compat = "exact") 
         raise ValueError(
             f"{rmax / rstep:.3g} steps of rstep = {rstep} Å up to rmax = {rmax} Å are too many; take a coarser rstep"
         )
+    first = _low_steps(rmin, rstep)
     stop = math.ceil(rmax / rstep) if compat == "diffpy" else math.ceil(rmax / rstep - 1e-6)
-    return rstep * torch.arange(_low_steps(rmin, rstep), stop, dtype=torch.float64)
+    if stop <= first:
+        raise ValueError(f"no multiple of rstep = {rstep} Å is in the range from rmin = {rmin} to rmax = {rmax} Å")
+    return rstep * torch.arange(first, stop, dtype=torch.float64)
 
 
 def resolution(r: Float[Tensor, " bins"], qdamp: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch bins"]:
