@@ -103,6 +103,9 @@ def test_answers_become_labels_through_the_order_of_the_classes() -> None:
     assert found.accuracy_given_task == pytest.approx(10 / 25)
     assert found.routing_accuracy == pytest.approx(15 / 25)
     torch.testing.assert_close(found.routing, torch.tensor([[0.3, 0.7], [0.3, 0.7]]))
+    learner.logits = torch.tensor([0.0, 5.0, 0.0, 3.0, 1.0])  # position 1 wins; among the second task's, position 3
+    found = evaluate(learner, scenario.test_seen(scenario.train_tasks[1]))
+    assert found.predictions_given_task.tolist() == [order[1]] * 10 + [order[3]] * 15
 
 
 def test_other_classes_than_those_learned_are_refused() -> None:
