@@ -27,8 +27,10 @@ def coloured(per_class: int, classes: int, seed: int) -> LabelledImages:
     return LabelledImages(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels))
 
 
-def small_scenario(*, task_sizes: tuple[int, ...] = (2, 2, 2)) -> Scenario:
-    """Six classes, ten training and five test images each."""
+def small_scenario(*, task_sizes: tuple[int, ...] = (2, 2, 2), per_class: int = 10) -> Scenario:
+    """Six classes, ten training and five test images each, if nothing else is asked for."""
     classes = sum(task_sizes)
-    dataset = ImageDataset("small", coloured(10, classes, 1), coloured(5, classes, 2), tuple("abcdefgh"[:classes]))
+    dataset = ImageDataset(
+        "small", coloured(per_class, classes, 1), coloured(5, classes, 2), tuple("abcdefgh"[:classes])
+    )
     return Scenario(dataset, ScenarioConfig(task_sizes=task_sizes))

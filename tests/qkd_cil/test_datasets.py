@@ -1,6 +1,8 @@
 """Where images come from, and what is said of files that are missing or damaged."""
 
 import importlib.util
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,21 @@ import pytest
 import torch
 from PIL import Image
 from qkd_cil import scenario
-from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig, read_image
+from qkd_cil.data.datasets import (
+    ArraysConfig,
+    Cifar100Config,
+    DigitsConfig,
+    FolderConfig,
+    SkippedImagesWarning,
+    read_image,
+)
 from qkd_cil.data.images import as_images
 from sklearn.datasets import load_digits
+
+EMPTY = {
+    **{f"{part}_images": np.zeros((0, 8, 8, 3), np.uint8) for part in ("train", "test")},
+    **{f"{part}_labels": np.zeros(0, int) for part in ("train", "test")},
+}
 
 
 def write_arrays(path: Path, **changes: np.ndarray) -> Path:
@@ -53,6 +67,10 @@ def test_arrays_come_as_they_are(tmp_path: Path) -> None:
         ({"train_images": np.zeros((12, 8, 8, 4), np.uint8)}, r"images are uint8 \[12, 8, 8, 4\]"),
         ({"class_names": np.array(["ant", "bee"])}, "2 class names, but the train labels are 4 classes"),
         ({"test_labels": np.repeat(np.arange(2), 6)}, "4 class names, but the test labels are 2 classes"),
+        ({"class_names": np.array("ant")}, "1 class names, but the train labels are 4 classes"),
+        ({"train_labels": np.repeat(np.arange(1, 5), 3)}, "labels must run from 0 without a gap and match"),
+        ({"train_labels": np.array([0, 1, 3] * 4)}, "labels must run from 0 without a gap and match in both parts"),
+        (EMPTY, "data set a: has no class"),
         ({"train_labels": np.array([None] * 12)}, "not a whole .npz file of plain arrays"),
     ],
 )
@@ -117,14 +135,74 @@ def test_a_folder_whose_parts_differ_is_refused(tmp_path: Path) -> None:
         FolderConfig(tmp_path).load()
 
 
-def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+def break_image(path: Path) -> None:
+    """Cut a file off behind its header."""
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def test_corrupt_images_are_skipped_and_counted(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    broken = tmp_path / "train" / "bee" / "1.png"
-    broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"1.png: cannot be read as an image"):
+    break_image(tmp_path / "train" / "bee" / "1.png")
+    (tmp_path / "test" / "ant" / "0.png").write_text("no image")
+    dataset = FolderConfig(tmp_path, size=8).load()
+    assert dataset.skipped == ("train/bee/1.png", "test/ant/0.png")
+    assert dataset.train.labels.tolist() == [0, 0, 1]
+    assert dataset.test.labels.tolist() == [0, 1, 1]
+    line = "files skipped since they cannot be read as images: 2 (train/bee/1.png, test/ant/0.png)"
+    assert dataset.skipped_line == line
+    assert replace(dataset, skipped=tuple("abcd")).skipped_line.endswith(": 4 (a, b, c, …)")
+    with pytest.warns(SkippedImagesWarning, match=re.escape(line)):
+        scenario(tmp_path, increment=1)
+    break_image(tmp_path / "train" / "bee" / "0.png")
+    with pytest.raises(ValueError, match=r"the train labels are 1 classes .* they cannot be read as images: 3"):
         FolderConfig(tmp_path, size=8).load()
+    assert FolderConfig(write_folder(tmp_path / "whole"), size=8).load().skipped_line == ""
+
+
+def test_a_corrupt_image_is_an_error_where_one_is_strict(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    break_image(tmp_path / "train" / "bee" / "1.png")
+    with pytest.raises(ValueError, match=r"1.png: cannot be read as an image") as error:
+        scenario(tmp_path, increment=1, strict=True)
+    assert "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_image(tmp_path / "none.png", 8)
+    with pytest.raises(ValueError, match="size 0; it must be positive"):
+        FolderConfig(tmp_path, size=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_no_damage_of_a_file_gets_through_as_another_error(tmp_path: Path, suffix: str) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(random.integers(0, 255, (9, 7, 3), dtype=np.uint8)).save(path)
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for _ in range(60):
+        damaged = whole.copy()
+        damaged[random.integers(0, len(damaged), 4)] = random.integers(0, 255, 4)
+        path.write_bytes(damaged[: random.integers(1, len(damaged) + 1)].tobytes())
+        try:
+            assert read_image(path, 8).shape == (8, 8, 3)
+        except ValueError as error:
+            assert "cannot be read as an image" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_images_of_any_mode_keep_their_brightness(tmp_path: Path, mode: str) -> None:
+    """Half of the range comes out as half of the range, whatever a pixel is made of."""
+    grey = np.full((1, 3), 128, dtype=np.uint8)
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    elif mode == "1":
+        image = Image.fromarray(grey > 0)
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(path)
+    found = read_image(path, 4)
+    assert found.shape == (4, 4, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - (255 if mode == "1" else 128)).max() <= 1
 
 
 def test_images_in_any_usual_form() -> None:

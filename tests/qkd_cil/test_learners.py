@@ -1,6 +1,6 @@
 """The protocol of a learner, and the learners that have no file of tests of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from cil_small import QUICK, TINY, small_scenario
 from papertrio_shared.checkpoint import load_weights, save_weights
+from papertrio_shared.seed import seed_everything
 from qkd_cil import (
     PROFILES,
     QKD,
@@ -16,9 +17,12 @@ from qkd_cil import (
     FinetuneConfig,
     Joint,
     KeptFeatures,
+    LabelledImages,
     Learner,
+    SeenTest,
     SimpleCIL,
     Step,
+    Task,
     evaluate,
     load,
 )
@@ -82,6 +86,70 @@ def test_any_batch_size_gives_the_same_answers(build: Build) -> None:
     parts = learner.outputs(images)
     torch.testing.assert_close(parts.logits, whole.logits, rtol=1e-4, atol=1e-4)
     assert torch.equal(learner.predict(images[:1]), learner.predict(images)[:1])
+
+
+def test_an_answer_depends_on_no_other_image(build: Build) -> None:
+    """Whatever comes along in a batch, be it of one task or of several, an image gets the same logits and weights."""
+    learner = fitted(build())
+    first, second, third = (task.train.images for task in small_scenario().train_tasks)
+    asked = second[:4]
+    mixed = torch.cat([first[:2], third[:2]])
+    found = [learner.outputs(torch.cat([asked, others])) for others in (second[4:8], mixed, torch.zeros_like(mixed))]
+    for other in found[1:]:
+        assert torch.equal(other.logits[:4], found[0].logits[:4])
+        if other.routing is not None and found[0].routing is not None:
+            assert torch.equal(other.routing[:4], found[0].routing[:4])
+
+
+def test_labels_and_tasks_of_test_images_reach_no_answer(build: Build) -> None:
+    learner = fitted(build())
+    seen = small_scenario().test_seen(small_scenario().train_tasks[2])
+    parts = [LabelledImages(part.images, part.labels.flip(0)) for part in seen.parts]
+    true = evaluate(learner, seen)
+    false = evaluate(learner, SeenTest((parts[2], parts[0], parts[1]), seen.classes))
+    assert torch.equal(false.predictions.roll(-10), true.predictions)
+    if true.chosen is not None and false.chosen is not None:
+        assert torch.equal(false.chosen.roll(-10), true.chosen)
+
+
+def test_only_joint_training_looks_at_earlier_images(build: Build) -> None:
+    learner, alone = build(), build()
+    tasks = small_scenario().train_tasks[:2]
+    if isinstance(learner, Joint):
+        pytest.skip("the upper bound may")
+    seed_everything(0)
+    alone.load_state_dict(learner.state_dict())
+    for task in tasks:
+        learner.fit_task(task)
+        alone.fit_task(replace(task, earlier=()))
+    expected = learner.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in alone.state_dict().items())
+
+
+def test_no_image_is_kept(build: Build) -> None:
+    """As many numbers lie in a learner after twenty images a class as after ten: none is of an image."""
+
+    def held(per_class: int) -> int:
+        learner, scenario = build(), small_scenario(per_class=per_class)
+        for task in scenario.train_tasks:
+            learner.fit_task(task)
+        return sum(tensor.numel() for tensor in tensors_in(learner))
+
+    assert held(10) == held(20) > 0
+
+
+def tensors_in(value: object) -> Iterator[torch.Tensor]:
+    """All tensors that can be reached from an object through its attributes, lists and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from tensors_in(each)
+    elif isinstance(value, (list, tuple, set)):
+        for each in value:
+            yield from tensors_in(each)
+    elif isinstance(value, (torch.nn.Module, LabelledImages, Task)):
+        yield from tensors_in(vars(value))
 
 
 def test_what_is_kept_gives_the_same_bits(build: Build) -> None:

@@ -1,5 +1,6 @@
 """The command line as one types it, and what it says of a slip."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -73,6 +74,32 @@ def test_arrays_and_weights_by_their_short_options(capsys: pytest.CaptureFixture
     assert json.loads((tmp_path / "a" / "1993" / "result.json").read_text())["dataset"] == "mine"
 
 
+def write_folder(root: Path) -> Path:
+    """Three classes, three images each in train and test, one of them damaged."""
+    random = np.random.default_rng(0)
+    for place in itertools.product(("train", "test"), "abc", ("0.png", "1.png", "2.png")):
+        path = root.joinpath(*place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (9, 8), dtype=np.uint8)).save(path)
+    (root / "train" / "b" / "1.png").write_text("no image")
+    return root
+
+
+def test_a_folder_with_a_corrupt_image(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "letters")
+    words = ["run", "digits-b0-inc2", "--data", data, "--tasks.increment", 1, "--out", tmp_path / "a"]
+    line = "data letters: files skipped since they cannot be read as images: 1 (train/b/1.png)"
+    assert "1.png: cannot be read as an image" in slip(capsys, *words, "--strict", "learner:simple-cil")
+    assert not (tmp_path / "a").exists()
+    status, out, err = say(capsys, *words, "learner:simple-cil")
+    assert (status, err) == (0, "")
+    assert out.count(line) == 1
+    assert line in (tmp_path / "a" / "1993" / "log.txt").read_text()
+    result = json.loads((tmp_path / "a" / "1993" / "result.json").read_text())
+    assert f"data letters: {result['skipped_images']}" == line
+    assert result["skipped_images"] in (tmp_path / "a" / "1993" / "report.html").read_text()
+
+
 def slip(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """The one line that is said of a command that fails."""
     status, _, err = say(capsys, *words)
@@ -96,7 +123,64 @@ def test_slips_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert "holds no run (plan.json or config.json)" in slip(capsys, "run", "--resume", tmp_path)
     assert "holds no finished run" in slip(capsys, "compare", tmp_path)
     assert "give at least one" in slip(capsys, "compare")
-    assert "holds no finished run" in slip(capsys, "predict", tmp_path, tmp_path / "image.png")
+    assert f"{tmp_path}: holds no finished run" in slip(capsys, "predict", tmp_path, tmp_path / "image.png")
+
+
+def test_damaged_files_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", *SMALL, "learner:simple-cil"]
+    assert say(capsys, *words, "--out", tmp_path / "a")[0] == 0
+    result, plan = tmp_path / "a" / "1993" / "result.json", tmp_path / "a" / "plan.json"
+    whole = json.loads(result.read_text())
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(image)
+    assert "give at least one" in slip(capsys, "predict", tmp_path / "a")
+    for text in ("{", "{}", "[]", '{"summary": {}}', '{"summary": null}'):
+        result.write_text(text)
+        assert "result.json is damaged; resume the run" in slip(capsys, "compare", tmp_path / "a")
+        assert "result.json is damaged; resume the run" in slip(capsys, "predict", tmp_path / "a", image)
+        assert say(capsys, "run", "--resume", tmp_path / "a")[0] == 0  # the advice helps
+        assert json.loads(result.read_text())["summary"] == whole["summary"]
+    plan.write_text('{"1994": {}}')
+    assert f"{plan}: cannot be read" in slip(capsys, "run", "--resume", tmp_path / "a")
+    assert f"{plan}: cannot be read" in slip(capsys, *words, "--seeds", 5, "--out", tmp_path / "a")
+    (result.parent / "learner.safetensors").unlink()
+    assert "learner.safetensors: no such file" in slip(capsys, "predict", tmp_path / "a", image)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tasks.increment", 3], "increment 3 do not divide 10 classes"),
+        (["--tasks.task-sizes", 4, 4], "add up to 8, but the data set has 10 classes"),
+        (["--tasks.train-per-class", 0], "train_per_class 0: give 1 or more"),
+        (["--tasks.test-per-class", -1], "test_per_class -1: give 1 or more"),
+        (["--seeds", -3], "class_order_seed -3: give a whole number from 0"),
+        (["--seeds", 1, 2, 1], "seeds [1, 2, 1]: one is given twice"),
+        (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
+        (["--backbone.depth", 0], "backbone: depth 0; it must be positive"),
+        (["--backbone.embed-dim", 48], "do not fit vit_tiny_patch16_224"),
+        (["--backbone.adapter.bottleneck", 0], "adapter: bottleneck 0; it must be positive"),
+        (["--schedule.momentum", 1], "give a momentum from 0 to below 1"),
+        (["--schedule.weight-decay", -1], "a weight decay that is not negative"),
+        (["--schedule.learning-rate", "nan"], "all must be positive"),
+        (["learner:qkd", "--learner.gate.qubits", 17], "gate: 17 qubits; choose 1 to 16 ("),
+        (["learner:qkd", "--learner.gate.temperature", "nan"], "temperature nan and bandwidth 1.0: both must be"),
+        (["learner:qkd", "--learner.ridge", "inf"], "qkd: weights must not be negative"),
+        (["learner:qkd", "--learner.routing-learning-rate", 0], "routing_learning_rate 0.0; it must be positive"),
+    ],
+)
+def test_what_does_not_fit_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[object], message: str
+) -> None:
+    assert message in slip(capsys, "run", "digits-b0-inc2", "--out", tmp_path / "a", *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for words in (["run", "digits-b0-inc2"], ["demo", "--smoke"]):
+        assert str(tmp_path / "file") in slip(capsys, *words, "--out", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_weights_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

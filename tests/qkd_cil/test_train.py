@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,32 +111,38 @@ def test_a_run_cut_off_ends_with_the_same_bits(
         assert results[0][key] == results[1][key]
 
 
-def test_a_killed_process_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
-    words = "digits-b0-inc2 --backbone.weights embedded --schedule.epochs 6 --tasks.train-per-class 30 learner:finetune"
-    command = [sys.executable, "-m", "qkd_cil", "run", *words.split(), "--out", str(tmp_path / "killed")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    folder = tmp_path / "killed" / "1993"
-    deadline = time.monotonic() + 200
-    while not (folder / "checkpoint.pt").exists():
-        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (folder / "result.json").exists(), "the run had ended before it was killed"
-    preset = PRESETS["digits-b0-inc2"]
-    whole = replace(
-        preset,
-        learner=FinetuneConfig(),
-        schedule=replace(preset.schedule, epochs=6),
-        tasks=replace(preset.tasks, train_per_class=30),
-    )
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from papertrio_shared.run import Run, dict_to_config
+from qkd_cil import train
+from qkd_cil.config import RunConfig
+
+log = Run.log
+
+def log_and_die(record, step, **values):
+    log(record, step, **values)
+    if step == 10:  # six steps of the first task and its accuracy, then three steps of the second
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Run.log = log_and_die
+train.run(dict_to_config(json.loads(sys.argv[1]), RunConfig), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_process_is_resumed_to_the_same_bits(config: RunConfig, tmp_path: Path) -> None:
+    config = replace(config, learner=FinetuneConfig())
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, json.dumps(config_to_dict(config)), str(folder)]
+    process = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert (folder / "checkpoint.pt").exists()
+    assert not (folder / "result.json").exists()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         train.resume(folder)
-        train.run(whole, tmp_path / "whole")
+        train.run(config, tmp_path / "whole")
     finally:
         torch.set_num_threads(threads)
     for name in SAME:
@@ -167,8 +172,18 @@ def test_a_checkpoint_that_does_not_belong_is_refused(config: RunConfig, tmp_pat
     save_state(checkpoint, {**state, "learner": {}})
     with pytest.raises(ValueError, match=r"checkpoint.pt: the state is of another learner"):
         train.resume(folder)
+    for damage in ({"learner": None}, {"history": {}}, {"history": {"evaluations": [], "odd": 1}}, {"rng": {}}):
+        save_state(checkpoint, {**state, **damage})
+        with pytest.raises(ValueError, match=r"checkpoint.pt: is damaged \(.*\); remove it to start the run anew"):
+            train.resume(folder)
+    save_state(checkpoint, {"format": 1})
+    with pytest.raises(ValueError, match=r"checkpoint.pt: belongs to another config"):
+        train.resume(folder)
     checkpoint.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"checkpoint.pt: not a whole checkpoint"):
+        train.resume(folder)
+    (folder / "config.json").write_text('{"class": "RunConfig", "odd": 1}')
+    with pytest.raises(ValueError, match=r"run: its config cannot be read \(config.odd is unknown to RunConfig"):
         train.resume(folder)
 
 

@@ -15,8 +15,9 @@ from papertrio_shared.run import config_to_dict, dict_to_config
 
 from qkd_cil import train
 from qkd_cil.config import RunConfig
-from qkd_cil.data.datasets import data_config, read_image
-from qkd_cil.learners import load
+from qkd_cil.data.datasets import DigitsConfig, FolderConfig, data_config, read_image
+from qkd_cil.data.scenario import Scenario
+from qkd_cil.learners import QKDConfig, load
 from qkd_cil.presets import DEMO, PRESETS
 from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
 
@@ -29,6 +30,7 @@ def run(
     out: Path | None = None,
     data: Path | None = None,
     weights: Path | None = None,
+    strict: bool = False,
     resume: Path | None = None,
 ) -> None:
     """Learn the tasks of a data set one after another, for one seed or several.
@@ -39,6 +41,7 @@ def run(
         out: Folder that gets a folder for each seed; by default runs/<data>-<method>.
         data: An .npz file or a folder with train and test, instead of the preset's data.
         weights: A .safetensors file, instead of the preset's weights.
+        strict: A file in a folder of images that cannot be read is an error; else it is skipped and counted.
         resume: Finish the runs of this folder; all other settings are read from there.
     """
     if resume is not None:
@@ -46,18 +49,26 @@ def run(
         return
     if data is not None:
         config = replace(config, data=data_config(data))
+    if strict and isinstance(config.data, FolderConfig):
+        config = replace(config, data=replace(config.data, strict=True))
     if weights is not None:
         config = replace(config, backbone=replace(config.backbone, weights=str(weights)))
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {list(seeds)}: one is given twice; give each once")
     seeded = [_seeded(config, seed) for seed in seeds] or [config]
     dataset = config.data.load()
     method = method_name(config_to_dict(config.learner)).lower().replace(" ", "-")
     folder = out or Path("runs") / f"{dataset.name}-{method}"
     if any((folder / str(each.seed) / "config.json").exists() for each in seeded):
         raise ValueError(f"{folder}: holds runs already; give another --out, or go on with --resume {folder}")
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8")) if (folder / PLAN).is_file() else {}
-    plan.update({str(each.seed): config_to_dict(each) for each in seeded})
+    for each in seeded:
+        Scenario(dataset, each.tasks)  # what does not fit is told before anything is written
+    seeded[0].build_learner()
+    plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
+    plan.update({str(each.seed): each for each in seeded})
     with atomic_write(folder / PLAN) as temporary:
-        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
     for each in seeded:
         train.run(each, folder / str(each.seed), dataset=dataset)
     _say(folder, [folder / str(each.seed) for each in seeded])
@@ -84,11 +95,13 @@ def predict(
     """Say the class of images with the learner of a finished run.
 
     Args:
-        run: Folder of one seed's run.
+        run: Folder of one seed's run, or of several, the first of which answers.
         images: Image files.
     """
-    folder = run if (run / train.RESULT).is_file() else next(iter(sorted(run.glob(f"*/{train.RESULT}"))), run).parent
-    (found,) = read_runs([folder])
+    if not images:
+        raise ValueError("predict needs image files after the folder of the run; give at least one")
+    (found,) = read_runs([run])
+    folder = run if (run / train.RESULT).is_file() else min(run.glob(f"*/{train.RESULT}")).parent
     learner = load(folder / train.LEARNER)
     size = learner.backbone.config.img_size
     labels = learner.predict(np.stack([read_image(path, size) for path in images]))
@@ -104,13 +117,14 @@ def demo(out: Path = Path("results/qkd-cil-demo"), smoke: bool = False) -> None:
         smoke: Fewer images, tasks and epochs: only to see that everything works.
     """
     folders = []
+    dataset = DigitsConfig().load()
     for name, config in DEMO.items():
         folder = out / name
         if (folder / "config.json").is_file():
             shutil.rmtree(folder)
         folders.append(folder)
         print(f"{name}:", flush=True)
-        train.run(_smaller(config) if smoke else config, folder)
+        train.run(_smaller(config) if smoke else config, folder, dataset=dataset)
     found = read_runs(folders)
     paths = write_comparison(out, found)
     print(f"\n{markdown_table(found)}")
@@ -122,9 +136,12 @@ def _seeded(config: RunConfig, seed: int) -> RunConfig:
 
 
 def _smaller(config: RunConfig) -> RunConfig:
+    """The config with three tasks, few images, two epochs and, where there is a gate, fewer steps of it."""
+    learner = config.learner
     return replace(
         config,
-        tasks=replace(config.tasks, train_per_class=32, test_per_class=20),
+        tasks=replace(config.tasks, task_sizes=(4, 3, 3), train_per_class=32, test_per_class=20),
+        learner=replace(learner, routing_steps=100) if isinstance(learner, QKDConfig) else learner,
         schedule=replace(config.schedule, epochs=2),
     )
 
@@ -136,17 +153,22 @@ def _resume(folder: Path) -> None:
         return
     if not (folder / PLAN).is_file():
         raise FileNotFoundError(f"{folder}: holds no run ({PLAN} or config.json); give the folder that --out named")
-    try:
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        configs = {seed: dict_to_config(each, RunConfig) for seed, each in plan.items()}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / PLAN}: cannot be read ({error}); resume each seed's folder by itself") from error
-    for seed, config in configs.items():
+    plan = _read_plan(folder)
+    for seed, config in plan.items():
         if (folder / seed / "config.json").is_file():
             train.resume(folder / seed)
         else:
             train.run(config, folder / seed)
-    _say(folder, [folder / seed for seed in configs])
+    _say(folder, [folder / seed for seed in plan])
+
+
+def _read_plan(folder: Path) -> dict[str, RunConfig]:
+    """The config of each seed of a folder."""
+    try:
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        return {str(config.seed): config for config in (dict_to_config(each, RunConfig) for each in plan.values())}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / PLAN}: cannot be read ({error}); resume each seed's folder by itself") from error
 
 
 def _say(folder: Path, runs: Sequence[Path]) -> None:

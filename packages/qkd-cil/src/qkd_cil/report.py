@@ -18,6 +18,7 @@ from qkd_cil import plots
 from qkd_cil.learners.qkd import PROFILES
 
 REPORT, RESULT = "report.html", "result.json"
+KEYS = {"accuracy", "class_names", "config", "dataset", "seconds", "summary", "task_classes"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -79,6 +80,7 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
     body = [
         f"<h1>{html.escape(method)} on {html.escape(result['dataset'])}</h1>",
         f'<p class="sub">{_protocol(result)}</p>',
+        f'<p class="sub">{html.escape(result["skipped_images"])}</p>',
         "<h2>Measures</h2>",
         _table(_measure_rows(result)),
         "<h2>Pictures</h2>",
@@ -128,9 +130,12 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
             raise FileNotFoundError(f"{folder}: holds no finished run ({RESULT} is missing); check it or run --resume")
         try:
             results = tuple(json.loads(file.read_text(encoding="utf-8")) for file in files)
-            runs.append(ComparedRun(folder.name or str(folder), results))
-        except ValueError as error:
-            raise ValueError(f"{folder}: a {RESULT} is damaged; resume the run to write it anew") from error
+            whole = all(set(each) >= KEYS and MEASURES.keys() <= set(each["summary"]) for each in results)
+        except (ValueError, TypeError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{folder}: a {RESULT} is damaged; resume the run to write it anew")
+        runs.append(ComparedRun(folder.name or str(folder), results))
     return runs
 
 

@@ -80,9 +80,12 @@ def resume(folder: Path) -> Summary:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
         ValueError: If the checkpoint is of another config or version, or the weights have changed.
     """
-    if (folder / RESULT).is_file():
-        return Summary(**json.loads((folder / RESULT).read_text(encoding="utf-8"))["summary"])
-    config = dict_to_config(read_config(folder), RunConfig)
+    if (summary := _finished(folder / RESULT)) is not None:
+        return summary
+    try:
+        config = dict_to_config(read_config(folder), RunConfig)
+    except ValueError as error:
+        raise ValueError(f"{folder}: its config cannot be read ({error}); start the run anew") from error
     scenario = Scenario(config.data.load(), config.tasks)
     seed_everything(config.seed)
     learner = config.build_learner()
@@ -91,7 +94,17 @@ def resume(folder: Path) -> Summary:
         return _go_on(record, scenario, learner, history)
 
 
+def _finished(path: Path) -> Summary | None:
+    """What the run came to; None if it has not ended or its result is damaged, so that it is to be written anew."""
+    try:
+        return Summary(**json.loads(path.read_text(encoding="utf-8"))["summary"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) -> Summary:
+    if scenario.dataset.skipped:
+        record.info(f"data {scenario.dataset.name}: {scenario.dataset.skipped_line}")
     kept = KeptFeatures()
     total = len(scenario.train_tasks)
     for task in scenario.train_tasks[len(history.evaluations) :]:
@@ -156,15 +169,17 @@ def _restore(path: Path, config: RunConfig, learner: Learner) -> History:
             f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
             "wrote it"
         )
-    if state["config"] != config_to_dict(config):
+    if state.get("config") != config_to_dict(config):
         raise CheckpointError(f"{path}: belongs to another config than config.json beside it; restore that file")
     try:
         learner.load_learned_state(state["learner"])
+        restore_rng_state(state["rng"])
+        measured = {**state["history"], "evaluations": [Evaluation(**each) for each in state["history"]["evaluations"]]}
+        return History(**measured)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    restore_rng_state(state["rng"])
-    measured = {**state["history"], "evaluations": [Evaluation(**each) for each in state["history"]["evaluations"]]}
-    return History(**measured)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); remove it to start the run anew") from error
 
 
 def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:
@@ -184,6 +199,7 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "format": FORMAT,
         "dataset": scenario.dataset.name,
         "class_names": list(scenario.dataset.class_names),
+        "skipped_images": scenario.dataset.skipped_line,
         "task_classes": [list(classes) for classes in scenario.task_classes],
         "config": _without_folders(record.config),
         "environment": json.loads((record.folder / "environment.json").read_text(encoding="utf-8")),

@@ -1,5 +1,6 @@
 """Where images come from: the embedded digits, arrays in a file, CIFAR-100, a folder of classes."""
 
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,17 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from qkd_cil.data.images import LabelledImages, as_images
 from qkd_cil.data.scenario import ImageDataset, Scenario, ScenarioConfig
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class SkippedImagesWarning(RuntimeWarning):
+    """Files of a data set cannot be read as images."""
 
 
 class DataConfig(Protocol):
@@ -84,7 +89,7 @@ class ArraysConfig:
             raise ValueError(f"data {self.path}: holds no {missing[0]}; it needs {', '.join(ARRAYS)}")
         try:
             train, test = (_labelled(found[f"{part}_images"], found[f"{part}_labels"]) for part in ("train", "test"))
-            names = found.get("class_names", np.unique(found["train_labels"]))
+            names = np.atleast_1d(found.get("class_names", np.unique(found["train_labels"])))
             return ImageDataset(self.name or self.path.stem, train, test, tuple(str(name) for name in names))
         except ValueError as error:
             raise ValueError(f"data {self.path}: {error}") from error
@@ -130,25 +135,36 @@ class FolderConfig:
         root: The folder.
         size: Side to which images are brought once, pixels: the shorter side first, then the middle is cut out.
         name: What reports call the data; empty: the name of the folder.
+        strict: Whether a file that cannot be read as an image is an error; else it is skipped and counted.
+
+    Raises:
+        ValueError: If the size is not positive.
     """
 
     root: Path
     size: int = 224
     name: str = ""
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"data {self.root}: size {self.size}; it must be positive")
 
     def load(self) -> ImageDataset:
         """The images, decoded and resized.
 
         Raises:
             FileNotFoundError: If a folder is missing or empty.
-            ValueError: If the classes of `train` and `test` differ, or an image cannot be read.
+            ValueError: If the classes of `train` and `test` differ, one has no image that can be read, or `strict` is
+                set and a file cannot be read.
         """
         names = {part: self._classes(part) for part in ("train", "test")}
         if names["train"] != names["test"]:
             odd = sorted(set(names["train"]) ^ set(names["test"]))[0]
             raise ValueError(f"data {self.root}: class {odd!r} is in only one of train and test; both need every class")
-        train, test = (self._part(part, classes) for part, classes in names.items())
-        return ImageDataset(self.name or self.root.resolve().name, train, test, names["train"])
+        skipped: list[str] = []
+        train, test = (self._part(part, classes, skipped) for part, classes in names.items())
+        return ImageDataset(self.name or self.root.resolve().name, train, test, names["train"], tuple(skipped))
 
     def _classes(self, part: str) -> tuple[str, ...]:
         folder = self.root / part
@@ -160,20 +176,33 @@ class FolderConfig:
             )
         return names
 
-    def _part(self, part: str, classes: tuple[str, ...]) -> LabelledImages:
+    def _part(self, part: str, classes: tuple[str, ...], skipped: list[str]) -> LabelledImages:
+        """The images of one part; the names of files that cannot be read are added to `skipped`."""
         images, labels = [], []
         for label, name in enumerate(classes):
             for path in sorted((self.root / part / name).iterdir()):
-                if path.suffix.lower() in SUFFIXES:
+                if path.suffix.lower() not in SUFFIXES:
+                    continue
+                try:
                     images.append(read_image(path, self.size))
+                except ValueError:
+                    if self.strict:
+                        raise
+                    skipped.append(str(path.relative_to(self.root)))
+                else:
                     labels.append(label)
         if not images:
-            raise FileNotFoundError(f"data {self.root / part}: no image ({', '.join(SUFFIXES)}) in its class folders")
+            raise FileNotFoundError(
+                f"data {self.root / part}: no image that can be read ({', '.join(SUFFIXES)}) in its class folders; "
+                "give what holds train/ and test/ as --data.root"
+            )
         return _labelled(np.stack(images), np.asarray(labels))
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
     """One image from a file, its shorter side resized (bicubic) and the middle square cut out.
+
+    Grey images get three equal channels, 16-bit values are brought to 8, transparency is left out.
 
     Args:
         path: The file.
@@ -187,7 +216,9 @@ def read_image(path: Path, size: int) -> np.ndarray:
         ValueError: If it is no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
+            deep = file.mode.startswith("I")  # 16 bits: Pillow's own conversion cuts off whatever is above 255
+            image = Image.fromarray((np.asarray(file) // 257).clip(0, 255).astype(np.uint8)) if deep else file
             width, height = image.size
             edge = min(width, height)
             left, top = (width - edge) / 2, (height - edge) / 2
@@ -195,7 +226,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
             return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, box=box))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {path}: no such file; check the path") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         raise ValueError(f"image {path}: cannot be read as an image; mend or remove it") from error
 
 
@@ -212,6 +243,7 @@ def scenario(
     train_per_class: int | None = None,
     test_per_class: int | None = None,
     root: str | Path = "data",
+    strict: bool = False,
 ) -> Scenario:
     """The tasks of a data set.
 
@@ -224,6 +256,8 @@ def scenario(
         train_per_class: Only the first so many training images of each class.
         test_per_class: The same for the test images.
         root: Where CIFAR-100 lies or shall lie.
+        strict: Whether a file in a folder that cannot be read as an image is an error; else it is left out with a
+            warning.
 
     Returns:
         The scenario, with `train_tasks` and `test_seen`.
@@ -236,15 +270,19 @@ def scenario(
     Scenario(digits, 5 tasks, 10 classes)
     """
     tasks = ScenarioConfig(base_classes, increment, task_sizes, class_order_seed, train_per_class, test_per_class)
-    return Scenario(data if isinstance(data, ImageDataset) else data_config(data, root=root).load(), tasks)
+    dataset = data if isinstance(data, ImageDataset) else data_config(data, root=root, strict=strict).load()
+    if dataset.skipped:
+        warnings.warn(f"data {dataset.name}: {dataset.skipped_line}", SkippedImagesWarning, stacklevel=2)
+    return Scenario(dataset, tasks)
 
 
-def data_config(data: str | Path, *, root: str | Path = "data") -> AnyData:
+def data_config(data: str | Path, *, root: str | Path = "data", strict: bool = False) -> AnyData:
     """Where the data of a name, a file or a folder lie.
 
     Args:
         data: `digits`, `cifar100`, an `.npz` file, or a folder with `train` and `test`.
         root: Where CIFAR-100 lies or shall lie.
+        strict: Whether a file in a folder that cannot be read as an image is an error.
 
     Raises:
         FileNotFoundError: If it is none of these.
@@ -260,7 +298,7 @@ def data_config(data: str | Path, *, root: str | Path = "data") -> AnyData:
     if path.suffix == ".npz":
         return ArraysConfig(path)
     if path.is_dir():
-        return FolderConfig(path)
+        return FolderConfig(path, strict=strict)
     raise FileNotFoundError(
         f"data {str(data)!r}: neither digits nor cifar100, nor an .npz file or a folder that exists; check the name"
     )

@@ -20,6 +20,9 @@ class ScenarioConfig:
         train_per_class: Only the first so many training images of each class; None: all.
         test_per_class: The same for the test images.
 
+    Raises:
+        ValueError: If a number is out of range.
+
     >>> ScenarioConfig(base_classes=4, increment=3).sizes(10)
     (4, 3, 3)
     """
@@ -30,6 +33,13 @@ class ScenarioConfig:
     class_order_seed: int | None = 1993
     train_per_class: int | None = None
     test_per_class: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train_per_class", "test_per_class"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise ValueError(f"{name} {count}: give 1 or more, or nothing for all images")
+        if self.class_order_seed is not None and not 0 <= self.class_order_seed < 2**32:
+            raise ValueError(f"class_order_seed {self.class_order_seed}: give a whole number from 0 to {2**32 - 1}")
 
     def sizes(self, classes: int) -> tuple[int, ...]:
         """Number of classes of each task.
@@ -65,24 +75,37 @@ class ImageDataset:
         train: Images to learn from.
         test: Images to judge by.
         class_names: Name of each label, from 0.
+        skipped: Files that could not be read as images and were left out.
 
     Raises:
-        ValueError: If a label has no name, or a class has no image to learn from or to judge by.
+        ValueError: If there is no class, a label has no name, or a class has no image to learn from or to judge by.
     """
 
     name: str
     train: LabelledImages
     test: LabelledImages
     class_names: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.class_names:
+            raise ValueError(f"data set {self.name}: has no class; give images to learn from and to judge by")
         for part, found in (("train", self.train.labels.unique()), ("test", self.test.labels.unique())):
             if found.tolist() != list(range(len(self.class_names))):
                 raise ValueError(
                     f"data set {self.name}: {len(self.class_names)} class names, but the {part} labels are "
                     f"{len(found)} classes{f' from {found.min()} to {found.max()}' if len(found) else ''}; "
                     "labels must run from 0 without a gap and match in both parts"
+                    f"{f'; {self.skipped_line}' if self.skipped else ''}"
                 )
+
+    @property
+    def skipped_line(self) -> str:
+        """How many files were left out and the first of them, in a line; empty if none was."""
+        if not self.skipped:
+            return ""
+        first = ", ".join(self.skipped[:3]) + (", …" if len(self.skipped) > 3 else "")
+        return f"files skipped since they cannot be read as images: {len(self.skipped)} ({first})"
 
 
 @dataclass(frozen=True)

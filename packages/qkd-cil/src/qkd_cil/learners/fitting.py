@@ -47,7 +47,13 @@ class Schedule:
     evaluation_batch_size: int = 128
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1 or self.evaluation_batch_size < 1 or self.learning_rate <= 0:
+        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
+            raise ValueError(
+                f"schedule: momentum {self.momentum} and weight_decay {self.weight_decay}: give a momentum from 0 to "
+                "below 1 and a weight decay that is not negative"
+            )
+        rate = 0 < self.learning_rate < math.inf
+        if self.epochs < 0 or self.batch_size < 1 or self.evaluation_batch_size < 1 or not rate:
             raise ValueError(
                 f"schedule: epochs {self.epochs}, batch_size {self.batch_size}, evaluation_batch_size "
                 f"{self.evaluation_batch_size}, learning_rate {self.learning_rate}: all must be positive"

@@ -1,5 +1,6 @@
 """QKD: quantum-gated task-interaction knowledge distillation (Li, Xiao, Cao et al. 2026, arXiv 2604.11112)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,8 +69,11 @@ class QKDConfig:
     routing_learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
-        if min(self.distillation, self.sparsity_weight, self.ridge) < 0 or min(self.rank, self.routing_steps) < 1:
+        weights = (self.distillation, self.sparsity_weight, self.ridge)
+        if not all(0 <= weight < math.inf for weight in weights) or min(self.rank, self.routing_steps) < 1:
             raise ValueError("qkd: weights must not be negative, rank and routing_steps must be positive")
+        if not 0 < self.routing_learning_rate < math.inf:
+            raise ValueError(f"qkd: routing_learning_rate {self.routing_learning_rate}; it must be positive")
 
     def build(self, backbone: BackboneConfig, schedule: Schedule, *, seed: int, device: str) -> "QKD":
         """The learner, before its first task."""

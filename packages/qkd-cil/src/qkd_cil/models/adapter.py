@@ -18,12 +18,19 @@ class AdapterConfig:
         bottleneck: Width of the hidden layer.
         scale: Factor of the adapter's output.
 
+    Raises:
+        ValueError: If the bottleneck is not positive.
+
     >>> AdapterConfig().bottleneck
     64
     """
 
     bottleneck: int = 64
     scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.bottleneck < 1:
+            raise ValueError(f"adapter: bottleneck {self.bottleneck}; it must be positive")
 
 
 class Adapter(nn.Module):

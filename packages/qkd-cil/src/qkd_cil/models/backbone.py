@@ -4,17 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import timm
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import VisionTransformer
-from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from qkd_cil.models.adapter import AdapterConfig, ParallelAdapters
+
+if TYPE_CHECKING:
+    from timm.models import VisionTransformer
 
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "glyph_vit.safetensors"
 
@@ -36,6 +37,9 @@ class BackboneConfig:
         fingerprint: Expected `Backbone.fingerprint()`; empty: not checked.
         adapter: Shape of the adapters.
 
+    Raises:
+        ValueError: If a size is not positive.
+
     >>> BackboneConfig().name
     'vit_base_patch16_224.augreg_in21k'
     """
@@ -49,6 +53,11 @@ class BackboneConfig:
     num_heads: int | None = None
     fingerprint: str = ""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("img_size", "patch_size", "embed_dim", "depth", "num_heads"):
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"backbone: {name} {size}; it must be positive")
 
 
 class Backbone(nn.Module):
@@ -177,8 +186,10 @@ class Backbone(nn.Module):
         return self.vit.forward_head(self.vit.norm(self.vit.blocks(tokens)), pre_logits=True)
 
 
-def _pretrained(config: BackboneConfig) -> VisionTransformer:
+def _pretrained(config: BackboneConfig) -> "VisionTransformer":
     """The timm model of a config with its weights, without a classifier."""
+    import timm  # slow to import, and a command that builds no network has no need of it
+
     if config.name.split(".")[0] not in timm.list_models(module="vision_transformer"):
         raise ValueError(f"backbone {config.name!r}: no vision transformer of timm; see timm.list_models('vit_*')")
     hub = config.weights == "hub"
@@ -201,8 +212,10 @@ def _pretrained(config: BackboneConfig) -> VisionTransformer:
     return vit
 
 
-def _load_local(vit: VisionTransformer, path: Path, name: str) -> None:
+def _load_local(vit: "VisionTransformer", path: Path, name: str) -> None:
     """Fill a model from a `.safetensors` file, classifier left out, position embedding resampled as timm does."""
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
     if not path.is_file():
         raise FileNotFoundError(f"weights {path}: no such file; give a .safetensors file, 'hub' or 'random'")
     try:

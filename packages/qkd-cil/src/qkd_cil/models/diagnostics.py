@@ -8,6 +8,8 @@ from torch import Tensor
 
 from qkd_cil.models.gate import QuantumGate
 
+LEAST_ROUTING = 0.15  # what a temperature of one can reach at most with ten tasks, of the way from equal weights to one
+
 
 class GateWarning(RuntimeWarning):
     """The gate does not route."""
@@ -50,7 +52,8 @@ def gate_diagnostics(gate: QuantumGate, features: Float[Tensor, "n dim"]) -> dic
         "uniform_weight": 1 / tasks,
         "theta_gradient": 0.0 if gradient is None else gradient.norm().item(),
     }
-    if tasks > 1 and found["largest_weight"] < 1.5 * found["uniform_weight"]:
+    way = (found["largest_weight"] - found["uniform_weight"]) / (1 - found["uniform_weight"]) if tasks > 1 else 1.0
+    if way < LEAST_ROUTING:
         warnings.warn(
             f"the gate does not route: its largest weight is {found['largest_weight']:.3f} on average where equal "
             f"weights are {found['uniform_weight']:.3f} (spread of the scores {found['fidelity_spread']:.2g}, "

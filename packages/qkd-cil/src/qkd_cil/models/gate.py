@@ -70,7 +70,7 @@ class QuantumGateConfig:
             raise ValueError(f"gate: {self.layers} layers; the ending {self.ending!r} needs more")
         if self.hidden < 1:
             raise ValueError(f"gate: hidden {self.hidden}; it must be positive")
-        if self.temperature <= 0 or self.bandwidth <= 0:
+        if not (0 < self.temperature < math.inf and 0 < self.bandwidth < math.inf):
             raise ValueError(
                 f"gate: temperature {self.temperature} and bandwidth {self.bandwidth}: both must be positive"
             )
