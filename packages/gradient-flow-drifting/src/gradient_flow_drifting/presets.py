@@ -17,6 +17,9 @@ PRESETS: dict[str, TrainConfig] = {
     "moons": TrainConfig(data=Toy("moons"), drifting=_GENTLE),
     "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=1500), drifting=_GENTLE),
     "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=1500), drifting=_GENTLE),
+    "pinwheel": TrainConfig(data=Toy("pinwheel"), regression=Regression(steps=1500), drifting=_GENTLE),
+    "two_spirals": TrainConfig(data=Toy("two_spirals"), regression=Regression(steps=1500), drifting=_GENTLE),
+    "ring": TrainConfig(data=Toy("ring"), drifting=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
     "array": TrainConfig(data=ArrayFile(), drifting=_GENTLE),
 }
