@@ -2,16 +2,18 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from gradient_flow_drifting.data import ArrayFile, SphereMixture, Toy, named, read_points
+from gradient_flow_drifting.data.toy import ToyName
 from papertrio_shared.seed import generator
 from scipy.stats import kstest
 from torch import Tensor
 
-TOYS = ["8gaussians", "25grid", "moons", "checkerboard", "swissroll"]
+TOYS = list(get_args(ToyName))
 COUNT = 100_000
 EXACT = "donot_use_mm_for_euclid_dist"
 
@@ -92,6 +94,45 @@ def test_the_swissroll_lies_on_its_spiral() -> None:
     spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     off = torch.cdist(points, spiral, compute_mode=EXACT).min(1).values
     assert abs(float(off.square().mean().sqrt()) - 1) < 0.04  # unit noise across the spiral, along it free
+
+
+def test_the_pinwheel_untwists_into_five_arms() -> None:
+    """Turned back by its twist, each point is 1 ± 0.3 along one of five directions and 0 ± 0.1 across."""
+    points = draw("pinwheel") * math.sqrt(2.2) / 2
+    # the twist depends on the way along, which is nearly the radius: found by a few rounds of substitution
+    angle, radius = torch.atan2(-points[:, 1], points[:, 0]), points.norm(dim=1)
+    along = radius.clone()
+    for _ in range(20):
+        arms = (angle - 0.25 * along.exp()) / (2 * math.pi / 5)
+        off = (arms - arms.round()) * (2 * math.pi / 5)
+        along = 0.5 * along + 0.5 * radius * off.cos()
+    across = radius * off.sin()
+    assert float(along.mean()) == pytest.approx(1, abs=0.005)
+    assert float(along.std()) == pytest.approx(0.3, abs=0.01)
+    assert float(across.std()) == pytest.approx(0.1, abs=0.01)
+    counts = torch.bincount(arms.round().long().remainder(5), minlength=5) / COUNT
+    assert (counts - 0.2).abs().max() < 5 * math.sqrt(0.2 / COUNT) + 1e-3
+
+
+def test_two_spirals_lie_on_their_curves() -> None:
+    """The nearer of the two spirals is within the noise and half the spread; both have half of the points."""
+    variance = (9 * math.pi**2 / 2 + (4 / (3 * math.pi) + 2 - 8 / (9 * math.pi**2)) / 2 + 1 / 6) / 18 + 0.01
+    points = draw("two_spirals", 20_000) * math.sqrt(variance)
+    angle = torch.linspace(0, 3 * math.pi, 3000)
+    middle = angle[:, None] * torch.stack([-angle.cos(), angle.sin()], 1) + 0.25
+    off = torch.stack([torch.cdist(points, sign * middle / 3, compute_mode=EXACT).min(1).values for sign in (1, -1)])
+    across = math.sqrt(0.01 + (0.5 / 3) ** 2 / 12)  # along the curve noise and spread are free
+    assert float(off.min(0).values.square().mean().sqrt()) == pytest.approx(across, rel=0.05)
+    assert float((off.argmin(0) == 0).float().mean()) == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(20_000))
+    assert points.norm(dim=1).max() > 0.95 * math.pi
+
+
+def test_the_ring_is_a_circle_with_noise() -> None:
+    points = draw("ring") * math.sqrt(0.51)
+    assert float(points.square().sum(1).mean()) == pytest.approx(1.02, abs=0.01)
+    assert float(points.norm(dim=1).std()) == pytest.approx(0.1, rel=0.02)
+    turn = torch.atan2(points[:, 1], points[:, 0]) / (2 * math.pi) + 0.5
+    assert kstest(turn.numpy(), "uniform").pvalue > 1e-3
 
 
 def test_the_sphere_mixture_has_the_closed_form_of_its_cosine() -> None:

@@ -1,8 +1,9 @@
 """Named runs: the finest bandwidth follows the width of a set's modes, the coarsest reaches from one to the next."""
 
-from .config import Drifting, ParticleFlow, Regression, TrainConfig
+from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .fields import KernelField
+from .stretches import Drifting, ParticleFlow, Regression
 
 _FINE = KernelField(bandwidths=(0.05, 0.15, 0.4))
 _GENTLE = Drifting(learning_rate=5e-3)
@@ -18,6 +19,9 @@ PRESETS: dict[str, TrainConfig] = {
     "moons": TrainConfig(data=Toy("moons"), objective=_GENTLE),
     "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=1500), objective=_GENTLE),
     "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=1500), objective=_GENTLE),
+    "pinwheel": TrainConfig(data=Toy("pinwheel"), regression=Regression(steps=1500), objective=_GENTLE),
+    "two_spirals": TrainConfig(data=Toy("two_spirals"), regression=Regression(steps=1500), objective=_GENTLE),
+    "ring": TrainConfig(data=Toy("ring"), objective=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
     "array": TrainConfig(data=ArrayFile(), objective=_GENTLE),
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .distribution import Distribution, Geometry, Modes, require_count
 
-ToyName = Literal["8gaussians", "25grid", "moons", "checkerboard", "swissroll"]
+ToyName = Literal["8gaussians", "25grid", "moons", "checkerboard", "swissroll", "pinwheel", "two_spirals", "ring"]
 
 
 class _Recipe(NamedTuple):
@@ -32,6 +32,9 @@ class Toy:
 
     `8gaussians`: radius 5, variance 0.1. `25grid`: 5 × 5, spacing 2, σ = 0.05. `moons`: two half circles, noise 0.1.
     `checkerboard`: eight filled cells of 4 × 4. `swissroll`: one and a half turns from radius 1.5π to 4.5π, noise 1.
+    `pinwheel`: five arms, radial deviation 0.3, tangential 0.1, rate of the twist 0.25 (Johnson et al. 2016).
+    `two_spirals`: 540° each, opposite, noise 0.1, with the uniform spread of a sixth that FFJORD's set has (Grathwohl
+    et al. 2019). `ring`: a circle of radius one, noise 0.1.
 
     Attributes:
         name: Which one.
@@ -137,12 +140,40 @@ def _swissroll(count: int, generator: torch.Generator) -> Tensor:
     return spiral + torch.randn(count, 2, generator=generator)
 
 
+def _pinwheel(count: int, generator: torch.Generator) -> Tensor:
+    arm = torch.randint(5, (count,), generator=generator) * (2 * math.pi / 5)
+    along = 1 + 0.3 * torch.randn(count, generator=generator)
+    across = 0.1 * torch.randn(count, generator=generator)
+    twist = arm + 0.25 * along.exp()
+    cosine, sine = twist.cos(), twist.sin()
+    return 2 * torch.stack([along * cosine + across * sine, across * cosine - along * sine], 1)
+
+
+def _two_spirals(count: int, generator: torch.Generator) -> Tensor:
+    angle = 3 * math.pi * torch.rand(count, generator=generator).sqrt()
+    spiral = (
+        angle[:, None] * torch.stack([-angle.cos(), angle.sin()], 1) + torch.rand(count, 2, generator=generator) / 2
+    )
+    side = 2 * torch.randint(2, (count, 1), generator=generator) - 1
+    return side * spiral / 3 + 0.1 * torch.randn(count, 2, generator=generator)
+
+
+def _ring(count: int, generator: torch.Generator) -> Tensor:
+    angle = 2 * math.pi * torch.rand(count, generator=generator)
+    return torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(count, 2, generator=generator)
+
+
 _ANGLES = torch.arange(8) * (math.pi / 4)
 _CIRCLE = 5 * torch.stack([_ANGLES.cos(), _ANGLES.sin()], 1)
 _GRID = torch.cartesian_prod(2 * torch.arange(-2.0, 3.0), 2 * torch.arange(-2.0, 3.0))
 _MOONS_VARIANCE = (0.75 + (0.5 - 4 / math.pi**2) + (2 / math.pi - 0.25) ** 2) / 2 + 0.1**2
 _SWISSROLL_MEAN = (2.0, 2 / (3 * math.pi))
 _SWISSROLL_VARIANCE = (9.75 * math.pi**2 - _SWISSROLL_MEAN[0] ** 2 - _SWISSROLL_MEAN[1] ** 2) / 2 + 1
+# of an arm 1 + 0.3² + 0.1² in all directions together, four times for the factor 2, half for one coordinate
+_PINWHEEL_VARIANCE = 4 * (1 + 0.3**2 + 0.1**2) / 2
+# the square of the angle, its product with the mean 1/4 of the spread, the square of the spread; a third of it; noise
+_SPIRAL_PRODUCT = (4 / (3 * math.pi) + 2 - 8 / (9 * math.pi**2)) / 2
+_SPIRALS_VARIANCE = (9 * math.pi**2 / 2 + _SPIRAL_PRODUCT + 1 / 6) / 18 + 0.1**2
 
 _RECIPES: dict[str, _Recipe] = {
     "8gaussians": _Recipe(_mixture(_CIRCLE, math.sqrt(0.1)), (0.0, 0.0), 12.6, _CIRCLE, math.sqrt(0.1)),
@@ -150,5 +181,8 @@ _RECIPES: dict[str, _Recipe] = {
     "moons": _Recipe(_moons, (0.5, 0.25), _MOONS_VARIANCE),
     "checkerboard": _Recipe(_checkerboard, (0.0, 0.0), 4 / 3),
     "swissroll": _Recipe(_swissroll, _SWISSROLL_MEAN, _SWISSROLL_VARIANCE),
+    "pinwheel": _Recipe(_pinwheel, (0.0, 0.0), _PINWHEEL_VARIANCE),
+    "two_spirals": _Recipe(_two_spirals, (0.0, 0.0), _SPIRALS_VARIANCE),
+    "ring": _Recipe(_ring, (0.0, 0.0), 0.5 + 0.1**2),
 }
 assert set(_RECIPES) == set(get_args(ToyName))
