@@ -65,7 +65,7 @@ def flow_particles(
     check_cloud("y", y, like=x0)
     divergence = resolve_divergence(divergence)
     kernel = kernel if kernel is not None else _kernel_of(y, manifold)
-    manifold = kernel.space() if manifold is None else manifold
+    manifold = kernel.manifold if manifold is None else manifold
     wanted = [round(k * steps / (snapshots - 1)) for k in range(snapshots)] if snapshots else []
 
     x = x0.detach().clone()
