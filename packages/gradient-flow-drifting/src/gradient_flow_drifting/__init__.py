@@ -1,10 +1,11 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
-from .config import Drifting, ParticleFlow, Regression, TrainConfig
+from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
+from .fields import Field, KernelField
 from .kernels import Gaussian, Kernel, VonMisesFisher
 from .manifolds import Euclidean, Manifold, Sphere
 from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
@@ -13,6 +14,7 @@ from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
 from .presets import PRESETS
 from .sample import load
+from .stretches import Drifting, ParticleFlow, Regression
 from .train import resume, train
 
 __all__ = [
@@ -24,11 +26,13 @@ __all__ = [
     "Drifting",
     "Euclidean",
     "Evaluation",
+    "Field",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
     "KdeScore",
     "Kernel",
+    "KernelField",
     "Manifold",
     "ParticleFlow",
     "Regression",

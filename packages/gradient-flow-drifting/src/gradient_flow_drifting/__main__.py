@@ -12,7 +12,7 @@ from papertrio_shared.seed import generator as seeded
 from . import report
 from .config import TrainConfig
 from .data import Toy, named
-from .diagnostics import space_of
+from .geometry import space_of
 from .metrics import evaluate_cloud
 from .models import latents
 from .particles import flow_particles

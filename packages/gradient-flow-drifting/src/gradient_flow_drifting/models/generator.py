@@ -35,6 +35,17 @@ class GeneratorConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"generator {name} = {getattr(self, name)}: give at least 1")
 
+    def build(
+        self,
+        *,
+        dimension: int,
+        geometry: Literal["euclidean", "sphere"] = "euclidean",
+        location: Float[Tensor, " d"] | None = None,
+        scale: float = 1.0,
+    ) -> "Generator":
+        """The network; for the arguments see `Generator`."""
+        return Generator(self, dimension=dimension, geometry=geometry, location=location, scale=scale)
+
 
 def latents(
     count: int, *, dimension: int, geometry: Literal["euclidean", "sphere"], generator: torch.Generator
