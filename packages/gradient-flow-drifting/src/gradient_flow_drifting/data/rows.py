@@ -199,7 +199,7 @@ class Rows(ABC):
     def _other(self, part: Part) -> Self:
         other: Any = replace(self, rows=part)  # type: ignore[type-var, unused-ignore]
         vars(other).update(_table=self._table, _split=self._split, _moments=self._moments)  # read once
-        return other  # type: ignore[no-any-return]
+        return other
 
 
 def split(table: Table, fold: int, source: str) -> dict[Part, Int[Tensor, " k"]]:
