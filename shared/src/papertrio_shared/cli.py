@@ -1,10 +1,11 @@
 """The command line: presets and overrides by tyro, errors as one line."""
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from io import StringIO
 from typing import Annotated, Any
@@ -68,6 +69,8 @@ def main(
     try:
         with redirect_stderr(captured):
             command = _parse(commands, prog, description, words)
+    except BrokenPipeError:  # the reader of --help has seen enough
+        return _leave_pipe()
     except SystemExit as stop:
         if stop.code in (None, 0):
             return 0
@@ -80,11 +83,18 @@ def main(
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        return 0
+        return _leave_pipe()
     except Exception as error:
         if debug:
             raise
         return _fail(_one_line(error))
+    return 0
+
+
+def _leave_pipe() -> int:
+    """Point standard output elsewhere, so that its flush at exit meets no broken pipe; the status is success."""
+    with suppress(OSError, ValueError):  # a test's stand-in has no file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
