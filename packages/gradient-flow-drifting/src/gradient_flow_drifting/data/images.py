@@ -1,6 +1,7 @@
 """Images of a user's folder."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,32 +84,38 @@ class ImageFolder(Rows):
         return own or of_classes
 
     def _cached(self, files: list[Path]) -> np.ndarray:
+        folder, kind = self.cache or self.path, f".decoded-{self.channels}x{self.side}-{self.other_sizes}-"
         state = [(str(file.relative_to(self.path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        key = hashlib.sha256(repr((state, self.side, self.channels, self.other_sizes)).encode()).hexdigest()[:16]
-        path = (self.cache or self.path) / f".decoded-{key}.npy"
-        if path.is_file():
-            return np.load(path, mmap_mode="r")
-        rows = np.stack([self._decode(file) for file in progress(files, "decode images")])
+        path = folder / f"{kind}{hashlib.sha256(repr(state).encode()).hexdigest()[:16]}.npy"
+        if not path.is_file():
+            rows = np.empty((len(files), math.prod(self.image_shape)), dtype=np.uint8)
+            for i, file in enumerate(progress(files, "decode images")):
+                rows[i] = self._decode(file)
+            try:
+                with atomic_write(path) as temporary, temporary.open("wb") as stream:
+                    np.save(stream, rows)
+            except OSError:  # a folder that cannot be written to: decoded anew next time
+                return rows
+            for old in folder.glob(f"{kind}*.npy"):
+                if old != path:
+                    old.unlink()
         try:
-            with atomic_write(path) as temporary, temporary.open("wb") as stream:
-                np.save(stream, rows)
-        except OSError:  # a folder that cannot be written to: decoded anew next time
-            return rows
-        return np.load(path, mmap_mode="r")
+            return np.asarray(np.load(path, mmap_mode="r"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: is damaged: remove it, and the images are decoded anew") from error
 
     def _decode(self, file: Path) -> np.ndarray:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
 
         try:
             with Image.open(file) as image:
-                picture: Any = image.convert("L" if self.channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, UnidentifiedImageError) as error:
+                picture: Any = ImageOps.exif_transpose(image).convert("L" if self.channels == 1 else "RGB")
+        except Exception as error:  # damaged files raise whatever their decoder stumbles over
             raise ValueError(f"{file}: is no image that can be read: mend or remove it") from error
         if picture.size != (self.side, self.side):
             if self.other_sizes == "refuse":
-                width, height = picture.size
-                wanted = f"{self.side} × {self.side}"
-                raise ValueError(f"{file}: is {width} × {height}, not {wanted}: set data.side, or data.other-sizes fit")
+                found, wanted = "{} × {}".format(*picture.size), f"{self.side} × {self.side}"
+                raise ValueError(f"{file}: is {found}, not {wanted}: set data.side, or data.other-sizes to fit")
             picture = ImageOps.fit(picture, (self.side, self.side))
         pixels = np.asarray(picture, dtype=np.uint8)
         return np.moveaxis(np.atleast_3d(pixels), 2, 0).reshape(-1)
