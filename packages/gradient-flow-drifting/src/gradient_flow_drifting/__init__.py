@@ -4,7 +4,7 @@ from .bandwidth import choose_bandwidth
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
-from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
+from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
 from .kernels import Gaussian, Kernel, VonMisesFisher
@@ -45,6 +45,7 @@ __all__ = [
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "alpha",
     "choose_bandwidth",
     "drift",
     "drifting_loss",

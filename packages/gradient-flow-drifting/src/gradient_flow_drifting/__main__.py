@@ -76,6 +76,7 @@ def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: 
 
 def particles(
     data: Annotated[str, tyro.conf.Positional],
+    path: Annotated[Path | None, tyro.conf.arg(name="data.path")] = None,
     out: Path | None = None,
     count: int = 2000,
     points: int = 4000,
@@ -88,7 +89,8 @@ def particles(
     """Let particles flow to a data set, without a network, and draw their way.
 
     Args:
-        data: Name of a data set, or a .npy or .pt file.
+        data: Name of a data set, or a .npy, .npz or .pt file.
+        path: The file or folder of a data set that is read from one.
         out: Folder of the results; runs/particles-NAME where none is given.
         count: Number of particles.
         points: Number of real points they flow to.
@@ -98,7 +100,7 @@ def particles(
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
-    source, folder = named(data), out or Path("runs") / f"particles-{Path(data).stem}"
+    source, folder = named(data, path), out or Path("runs") / f"particles-{Path(data).stem}"
     space, stream = space_of(source.geometry), seeded(seed, "particles")
     y = source.sample(points, stream)
     start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
