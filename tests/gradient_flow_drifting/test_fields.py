@@ -126,6 +126,13 @@ def test_bad_clouds_are_named(field: Field) -> None:
             field.velocity(samples, positives=positives, negatives=negatives, **options)
 
 
+@pytest.mark.parametrize("field", [BiSoftmax(), SlicedWasserstein()], ids=name)
+def test_a_field_of_straight_lines_refuses_the_torus(field: Field) -> None:
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match=f"{name(field)} is made of straight lines, the torus has none"):
+        field.velocity(x, positives=x, negatives=x, geometry="torus")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

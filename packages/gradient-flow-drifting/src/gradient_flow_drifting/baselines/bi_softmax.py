@@ -21,7 +21,7 @@ from torch import Tensor
 from ..data import Geometry
 from ..ops.kde import SelfTerms
 from ..ops.kde._checks import positive_numbers
-from .clouds import check_clouds, to_tangent
+from .clouds import check_clouds, require_embedding, to_tangent
 
 LONGEST_ON_SPHERE = math.pi / 2
 
@@ -71,6 +71,7 @@ class BiSoftmax:
         self_terms: SelfTerms = "keep",
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `fields.Field`."""
+        require_embedding("BiSoftmax", geometry)
         check_clouds(x, positives, negatives, geometry, self_terms)
         targets = torch.cat([positives, negatives])
         distance = torch.cdist(x, targets, compute_mode="donot_use_mm_for_euclid_dist")

@@ -42,6 +42,22 @@ def check_clouds(
         raise ValueError('negatives: self_terms="leave_one_out" needs x as the first rows of negatives, found others')
 
 
+def require_embedding(field: str, geometry: Geometry) -> None:
+    """Refuse a space that is no part of a Euclidean one, for a field made of straight lines.
+
+    Args:
+        field: Its name.
+        geometry: The space.
+
+    Raises:
+        ValueError: If it is the torus.
+    """
+    if geometry == "torus":
+        raise ValueError(
+            f"field: {field} is made of straight lines, the torus has none: take KernelField, SinkhornDrift"
+        )
+
+
 def to_tangent(
     x: Float[Tensor, "n d"], velocity: Float[Tensor, "n d"], geometry: Geometry, *, longest: float
 ) -> Float[Tensor, "n d"]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checks import require_positive
 from ..data import Geometry
 from ..ops.kde import SelfTerms
-from .clouds import check_clouds, to_tangent
+from .clouds import check_clouds, require_embedding, to_tangent
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class SlicedWasserstein:
         self_terms: SelfTerms = "keep",
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `fields.Field`."""
+        require_embedding("SlicedWasserstein", geometry)
         check_clouds(x, positives, negatives, geometry, self_terms)
         d = x.shape[1]
         bases = math.ceil(self.projections / d)
