@@ -4,8 +4,8 @@ The exponent is taken apart as $x \cdot y/h^2 - \|y\|^2/2h^2 + \log u - \|x\|^2/
 $R^2/h^2$ with $R^2 = \max\|y\| \max(\|x\|, \|y\|)$, so that a log density is off by at most about
 $2 \epsilon R^2/h^2$ (ε = 1.2e-7 in float32) and the weights by that much relatively. Where $R^2/h^2$ passes
 `CENTRED_BEYOND` (2.4e-4 in float32), the clouds are moved to the mean of y, which makes R small; where the bound then
-passes `ROUNDING_LIMIT`, the bandwidth is worked in float64, at two to three times the time, and the results have the rounding
-of their storage alone.
+passes `ROUNDING_LIMIT`, the bandwidth is worked in float64, at two to three times the time, and the results have the
+rounding of their storage alone.
 """
 
 from collections.abc import Callable
