@@ -117,7 +117,7 @@ paper-cbldm: $(CBLDM_RUNS) ## structures recovered from a simulated and from mea
 	@$(TABLES) $(RESULTS)/cbldm --file candidates.csv --figures "type=type" "parameters=parameters" "atoms=atoms" "Rw=rw"
 
 GFD_RUNS := $(call runs,gradient-flow-drifting,8gaussians 25grid moons checkerboard swissroll sphere,$(if $(SMOKE),0,0 1 2 3 4),evaluation.json)
-GFD_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10 --drifting.steps 10 --draws 1 --frames 5)
+GFD_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10 --objective.steps 10 --draws 1 --frames 5)
 $(GFD_RUNS): | .venv/synced
 	$(BIN)/gradient-flow-drifting train $(if $(wildcard $(@D)/config.json),--resume $(@D),$(preset_of) --seed $(seed_of) --out $(@D) $(GFD_WORDS))
 paper-gradient-flow-drifting: $(GFD_RUNS) ## generators on the toy data sets, five seeds

@@ -15,7 +15,7 @@ TINY = [
     "--flow.pool=256",
     "--flow.steps=6",
     "--regression.steps=6",
-    "--drifting.steps=6",
+    "--objective.steps=6",
     "--generator.width=16",
     "--draws=1",
     "--frames=4",
@@ -26,7 +26,15 @@ TINY = [
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run, and what the command printed."""
     folder, printed = tmp_path_factory.mktemp("runs") / "a", StringIO()
-    mixed = ["--drifting.divergence", "kl_pq", "1.0", "chi2_qp", "0.5", "--drifting.max-step", "bandwidth"]
+    mixed = [
+        "--objective.field.divergence",
+        "kl_pq",
+        "1.0",
+        "chi2_qp",
+        "0.5",
+        "--objective.field.max-step",
+        "bandwidth",
+    ]
     with redirect_stdout(printed):
         assert main(["train", "8gaussians", *TINY, *mixed, "--out", str(folder)]) == 0
     return folder, printed.getvalue()
@@ -36,7 +44,7 @@ def test_train_then_sample_evaluate_and_resume(
     tmp_path: Path, trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = trained
-    written = json.loads((folder / "config.json").read_text())["drifting"]
+    written = json.loads((folder / "config.json").read_text())["objective"]["field"]
     assert written["divergence"] == [["kl_pq", 1.0], ["chi2_qp", 0.5]]
     assert "W₂" in out
     assert "floor" in out
@@ -80,6 +88,22 @@ def test_particles_leave_points_and_pictures(
     assert np.load("p/particles.npy").shape == (200, 3 if data == "sphere" else 4)
 
 
+def test_particles_follow_a_field_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["particles", "moons", "--count", "100", "--points", "150", "--steps", "4", "--out", str(tmp_path)]
+    for words in (["field:sinkhorn-drift", "--field.blur", "0.3"], ["field:sliced-wasserstein"], ["field:bi-softmax"]):
+        assert main([*argv, *words]) == 0
+        assert "W₂" in capsys.readouterr().out
+    assert main([*argv, "field:sinkhorn-drift", "--field.blur", "-1"]) == 2
+    assert "field.blur = -1.0: give a positive number" in capsys.readouterr().err
+
+
+def test_a_run_follows_a_field_that_is_named(tmp_path: Path) -> None:
+    words = ["objective.field:bi-softmax", "--objective.field.affinity-floor", "None", "--objective.negatives", "same"]
+    assert main(["train", "moons", "--out", str(tmp_path / "a"), *TINY, *words]) == 0
+    field = json.loads((tmp_path / "a" / "config.json").read_text())["objective"]["field"]
+    assert (field["class"], field["affinity_floor"]) == ("BiSoftmax", None)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -87,8 +111,8 @@ def test_particles_leave_points_and_pictures(
         (["train", "--resume", "none"], "none: holds no run (config.json is missing): check the path"),
         (["train", "array", "--out", "a", "--data.path", "none.npy"], "none.npy: no such file: check the path"),
         (["train", "array", "--out", "a", "--data.path", "nan.npy"], "row 0 holds a value that is not finite"),
-        (["train", "moons", "--out", "a", "--drifting.bandwidths", "0.1", "-1"], "drifting.bandwidths"),
-        (["train", "moons", "--out", "a", "--drifting.max-step", "0"], "max_step: a number > 0"),
+        (["train", "moons", "--out", "a", "--objective.field.bandwidths", "0.1", "-1"], "field.bandwidths"),
+        (["train", "moons", "--out", "a", "--objective.field.max-step", "0"], "max_step: a number > 0"),
         (["train", "moons", "--out", "a", "--limit", "1e-9", *TINY], "loss blew up"),
         (["sample", "none"], "none: holds no run (config.json is missing): check the path"),
         (["evaluate", "none"], "none: holds no run (config.json is missing): check the path"),

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression, TrainConfig
+from gradient_flow_drifting.config import TrainConfig
 from gradient_flow_drifting.data import ArrayFile, SphereMixture, Toy
+from gradient_flow_drifting.fields import KernelField
 from gradient_flow_drifting.presets import DEMO, PRESETS, SMOKE
+from gradient_flow_drifting.stretches import Drifting, ParticleFlow, Regression
 from papertrio_shared.run import config_to_dict, dict_to_config
 
 
@@ -20,19 +22,21 @@ from papertrio_shared.run import config_to_dict, dict_to_config
         (lambda: ParticleFlow(pool=1), r"flow.pool = 1: leaving a particle out of its own field needs at least 2"),
         (lambda: ParticleFlow(divergence=(("kl", 1.0),)), r'divergence: "kl" is unknown; did you mean "kl_'),
         (lambda: Regression(learning_rate=float("nan")), r"regression.learning_rate = nan: give a positive number"),
-        (lambda: Drifting(bandwidths=()), r"drifting.bandwidths = \(\): give at least one, all positive"),
-        (lambda: Drifting(bandwidths=(0.1, 0.0)), r"drifting.bandwidths = \(0.1, 0.0\): give at least one"),
-        (lambda: Drifting(negatives="same", batch=1), r"drifting.batch = 1: leaving a sample out"),
-        (lambda: Drifting(divergence=(("kl_qp", -1.0), ("kl_pq", 1.0))), r"the weight of kl_qp must be positive"),
-        (lambda: Drifting(divergence=()), r"at least one divergence is needed"),
-        (lambda: Drifting(max_step=0.0), r'max_step: a number > 0, "bandwidth" or None is needed, found 0.0'),
-        (lambda: Drifting(log_weight_limit=-1.0), r"log_weight_limit: a number ≥ 0 or None is needed, found -1.0"),
+        (lambda: KernelField(bandwidths=()), r"field.bandwidths: at least one number is needed"),
+        (lambda: KernelField(bandwidths=(0.1, 0.0)), r"field.bandwidths: must be positive and finite, found 0.0"),
+        (lambda: Drifting(negatives="same", batch=1), r"objective.batch = 1: leaving a sample out"),
+        (lambda: KernelField(divergence=(("kl_qp", -1.0), ("kl_pq", 1.0))), r"the weight of kl_qp must be positive"),
+        (lambda: KernelField(divergence=()), r"at least one divergence is needed"),
+        (lambda: KernelField(max_step=0.0), r'max_step: a number > 0, "bandwidth" or None is needed, found 0.0'),
+        (lambda: KernelField(log_weight_limit=-1.0), r"log_weight_limit: a number ≥ 0 or None is needed, found -1.0"),
         (lambda: ParticleFlow(max_step=-3.0), r'max_step: a number > 0, "bandwidth" or None is needed, found -3.0'),
         (lambda: TrainConfig(ema_decay=1.0), r"ema_decay = 1.0: give a number in \[0, 1\)"),
         (lambda: TrainConfig(draws=0), r"^draws = 0: give a positive number"),
         (lambda: TrainConfig(flow=ParticleFlow(steps=0)), r"regression needs the pairs of a particle flow"),
         (
-            lambda: TrainConfig(flow=ParticleFlow(steps=0), regression=Regression(steps=0), drifting=Drifting(steps=0)),
+            lambda: TrainConfig(
+                flow=ParticleFlow(steps=0), regression=Regression(steps=0), objective=Drifting(steps=0)
+            ),
             r"the run has no step",
         ),
     ],
@@ -50,7 +54,7 @@ def test_a_preset_survives_a_run_folder(config: TrainConfig) -> None:
 
 def test_the_kind_of_data_survives_too() -> None:
     for data in (Toy("moons"), SphereMixture(20.0), ArrayFile(Path("a.npy"), geometry="sphere")):
-        config = TrainConfig(data=data, drifting=Drifting(max_step="bandwidth", bandwidths=(0.3,)))
+        config = TrainConfig(data=data, objective=Drifting(field=KernelField(max_step="bandwidth", bandwidths=(0.3,))))
         assert dict_to_config(config_to_dict(config), TrainConfig) == config
 
 

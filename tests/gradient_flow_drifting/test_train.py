@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression, TrainConfig, Weights, divergence_of
+from gradient_flow_drifting.config import TrainConfig
 from gradient_flow_drifting.data import SphereMixture, Toy
 from gradient_flow_drifting.diagnostics import DivergedError, blown_up, field_diagnostics
+from gradient_flow_drifting.fields import KernelField, Weights, divergence_of
 from gradient_flow_drifting.metrics import mode_coverage
 from gradient_flow_drifting.models import GeneratorConfig
 from gradient_flow_drifting.sample import load
+from gradient_flow_drifting.stretches import Drifting, ParticleFlow, Regression
 from gradient_flow_drifting.train import CHECKPOINT, Trainer, frame_steps, resume, run_config, train
 from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
 from papertrio_shared.run import config_to_dict, read_metrics
@@ -29,7 +31,7 @@ SHORT = TrainConfig(
     generator=GeneratorConfig(width=32, depth=2),
     flow=ParticleFlow(particles=300, pool=150, steps=16),
     regression=Regression(steps=24, batch=64),
-    drifting=Drifting(steps=24, batch=64, positives=96),
+    objective=Drifting(steps=24, batch=64, positives=96),
     checkpoint_every=5,
     log_every=4,
     frames=6,
@@ -69,15 +71,15 @@ def test_the_flow_alone_brings_particles_to_the_modes() -> None:
     losses = [trainer.step() for _ in range(80)]
     modes = config.data.modes
     assert modes is not None
-    assert mode_coverage(trainer.particles, modes) == 1
+    assert mode_coverage(trainer.state.particles, modes) == 1
     assert losses[-1] < 0.1 * losses[0]
     assert trainer.diagnostics()["energy"] < 0.2
 
 
 @pytest.mark.parametrize("negatives", ["same", "cross_fit"])
 def test_drifting_alone_lowers_the_energy(negatives: str) -> None:
-    drifting = Drifting(steps=150, batch=128, positives=128, negatives=negatives, bandwidths=(0.3, 1.0))  # type: ignore[arg-type]
-    trainer = Trainer(replace(SHORT, flow=ParticleFlow(steps=0), regression=Regression(steps=0), drifting=drifting))
+    drifting = Drifting(steps=150, batch=128, positives=128, negatives=negatives, field=KernelField((0.3, 1.0)))  # type: ignore[arg-type]
+    trainer = Trainer(replace(SHORT, flow=ParticleFlow(steps=0), regression=Regression(steps=0), objective=drifting))
     before = trainer.diagnostics()["energy"]
     for _ in range(150):
         trainer.step()
@@ -91,13 +93,13 @@ def test_the_sphere_is_learnt_on_the_sphere() -> None:
         generator=GeneratorConfig(width=64),
         flow=ParticleFlow(particles=1000, pool=500, steps=60),
         regression=Regression(steps=200, batch=128),
-        drifting=Drifting(steps=60, batch=128, positives=128),
+        objective=Drifting(steps=60, batch=128, positives=128),
     )
     trainer = Trainer(config)
     for _ in range(config.total_steps):
         assert math.isfinite(trainer.step())
-    assert (trainer.particles.norm(dim=1) - 1).abs().max() < 1e-5
-    samples = trainer.ema.model.sample(1000)
+    assert (trainer.state.particles.norm(dim=1) - 1).abs().max() < 1e-5
+    samples = trainer.state.ema.model.sample(1000)
     assert (samples.norm(dim=1) - 1).abs().max() < 1e-5
     modes = config.data.modes
     assert modes is not None
@@ -107,41 +109,40 @@ def test_the_sphere_is_learnt_on_the_sphere() -> None:
 @pytest.mark.parametrize("divergence", [(("kl_pq", 1.0), ("chi2_qp", 0.5)), (("mmd2", 1.0),), (("kl_qp", 0.5),)])
 def test_every_divergence_can_be_followed(divergence: Weights) -> None:
     flow = replace(SHORT.flow, divergence=divergence, max_step="bandwidth")
-    trainer = Trainer(replace(SHORT, flow=flow, drifting=replace(SHORT.drifting, divergence=divergence)))
+    objective = replace(SHORT.objective, field=KernelField(divergence=divergence))
+    trainer = Trainer(replace(SHORT, flow=flow, objective=objective))
     for _ in range(SHORT.total_steps):
         assert math.isfinite(trainer.step())
     assert sum(weight for weight, _ in divergence_of(divergence).parts()) == sum(weight for _, weight in divergence)
 
 
 def test_every_number_of_a_stretch_reaches_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[Trainer.__module__]  # the package's name for it is the function
     seen: dict[str, dict[str, object]] = {}
-    for name in ("drift", "drifting_loss"):
-        original = getattr(module, name)
+    for name in ("gradient_flow_drifting.stretches.particle_flow", "gradient_flow_drifting.fields"):
+        module = sys.modules[name]
+        original = module.drift
 
-        def spy(*clouds: torch.Tensor, name: str = name, original: object = original, **options: object) -> object:
-            seen[name] = options
-            return original(*clouds, **options)  # type: ignore[operator]
+        def spy(x: torch.Tensor, name: str = name, original: object = original, **options: object) -> object:
+            seen[name.rpartition(".")[2]] = options
+            return original(x, **options)  # type: ignore[operator]
 
-        monkeypatch.setattr(module, name, spy)
+        monkeypatch.setattr(module, "drift", spy)
     flow = replace(SHORT.flow, divergence=(("kl_pq", 1.0),), max_step=0.25, steps=1)
-    drifting = Drifting(
-        divergence=(("mmd2", 1.0),), step_size=0.7, log_weight_limit=1.5, max_step=0.3, negatives="same"
-    )
-    trainer = Trainer(replace(SHORT, flow=flow, regression=Regression(steps=0), drifting=drifting))
+    field = KernelField(divergence=(("mmd2", 1.0),), log_weight_limit=1.5, max_step=0.3)
+    objective = Drifting(field=field, step_size=0.7, negatives="same")
+    trainer = Trainer(replace(SHORT, flow=flow, regression=Regression(steps=0), objective=objective))
     trainer.step()
-    trainer.step()
-    assert seen["drift"]["max_step"] == 0.25
-    assert seen["drift"]["self_terms"] == seen["drifting_loss"]["self_terms"] == "leave_one_out"
-    assert {
-        name: seen["drifting_loss"][name] for name in ("step_size", "log_weight_limit", "max_step", "negatives")
-    } == {
-        "step_size": 0.7,
+    loss = trainer.step()
+    assert seen["particle_flow"]["max_step"] == 0.25
+    assert seen["particle_flow"]["self_terms"] == seen["fields"]["self_terms"] == "leave_one_out"
+    assert {name: seen["fields"][name] for name in ("log_weight_limit", "max_step")} == {
         "log_weight_limit": 1.5,
         "max_step": 0.3,
-        "negatives": None,
     }
-    assert [seen[name]["divergence"] for name in seen] == [divergence_of(d.divergence) for d in (flow, drifting)]
+    assert [seen[name]["divergence"] for name in seen] == [divergence_of(d.divergence) for d in (flow, field)]
+    samples, real = (seen["fields"][name] for name in ("negatives", "positives"))
+    velocity = field.velocity(samples.detach(), positives=real, negatives=samples.detach(), self_terms="leave_one_out")  # type: ignore[arg-type]
+    assert loss == pytest.approx(0.7**2 * float(velocity.square().sum(1).mean()), rel=1e-4)
 
 
 def test_half_precision_does_not_leave_the_sphere() -> None:
@@ -222,7 +223,7 @@ def begun(folder: Path, config: TrainConfig) -> Path:
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    config = replace(SHORT, drifting=replace(SHORT.drifting, steps=150))
+    config = replace(SHORT, objective=replace(SHORT.objective, steps=150))
     folder = begun(tmp_path / "killed", config)
     assert kill_when(folder, rows=20, delay=0.01)
     done = load_state(folder / CHECKPOINT)["steps_done"]
@@ -237,7 +238,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
     chance = random.Random(0)
-    config = replace(SHORT, drifting=replace(SHORT.drifting, steps=6000), checkpoint_every=20)
+    config = replace(SHORT, objective=replace(SHORT.objective, steps=6000), checkpoint_every=20)
     folder = begun(tmp_path / "killed", config)
     kills = sum(kill_when(folder, rows=chance.randrange(40), delay=0.05 * chance.random()) for _ in range(20))
     assert kills == 20
@@ -246,7 +247,7 @@ def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
 
 
 def test_a_diverging_run_ends_with_its_last_good_checkpoint(tmp_path: Path) -> None:
-    config = replace(SHORT, drifting=replace(SHORT.drifting, learning_rate=1e8))
+    config = replace(SHORT, objective=replace(SHORT.objective, learning_rate=1e8))
     with pytest.raises(
         DivergedError, match=r"blew up \(.*\) at step \d+: the last good checkpoint is that of step 40"
     ) as e:
@@ -310,7 +311,7 @@ def test_frames_are_spread_over_the_stretches() -> None:
     for _ in range(SHORT.total_steps):
         trainer.step()
     assert len(trainer.frames) == len(steps) + 1
-    assert torch.equal(trainer.frames[0], trainer.latents[:1000])
+    assert torch.equal(trainer.frames[0], trainer.state.latents[:1000])
 
 
 @pytest.mark.gpu

@@ -1,10 +1,12 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
-from .config import Drifting, ParticleFlow, Regression, TrainConfig
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
-from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
+from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
+from .fields import Field, KernelField
 from .kernels import Gaussian, Kernel, VonMisesFisher
 from .manifolds import Euclidean, Manifold, Sphere
 from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
@@ -13,30 +15,37 @@ from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
 from .presets import PRESETS
 from .sample import load
+from .stretches import Drifting, ParticleFlow, Regression
 from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
     "Divergence",
     "Drift",
     "Drifting",
     "Euclidean",
     "Evaluation",
+    "Field",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
     "KdeScore",
     "Kernel",
+    "KernelField",
     "Manifold",
     "ParticleFlow",
     "Regression",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
     "SphereMixture",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "alpha",
     "choose_bandwidth",
     "drift",
     "drifting_loss",

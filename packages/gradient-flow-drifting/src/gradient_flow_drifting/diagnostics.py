@@ -8,37 +8,12 @@ from torch import Tensor
 
 from .data import Distribution
 from .drift import drift
-from .kernels import Gaussian, VonMisesFisher
-from .manifolds import Euclidean, Sphere
+from .geometry import kernel_of, space_of
 from .metrics import mode_shares
 
 
 class DivergedError(FloatingPointError):
     """A run whose diagnostics say that going on is useless; the message is one line."""
-
-
-def space_of(geometry: str) -> Euclidean | Sphere:
-    """The manifold of a geometry's name."""
-    return Sphere() if geometry == "sphere" else Euclidean()
-
-
-def kernel_of(geometry: str, bandwidths: tuple[float, ...]) -> Gaussian | VonMisesFisher:
-    """The kernel of a geometry: Gaussian, or von Mises–Fisher with κ = 1/h², which has the same width near its centre.
-
-    Args:
-        geometry: `"euclidean"` or `"sphere"`.
-        bandwidths: h, in the units of the points; on the sphere in radians.
-
-    Returns:
-        The kernel.
-
-    Example:
-        >>> kernel_of("sphere", (0.5,)).concentration
-        (4.0,)
-    """
-    if geometry == "sphere":
-        return VonMisesFisher(tuple(h**-2 for h in bandwidths))
-    return Gaussian(bandwidths)
 
 
 def field_diagnostics(

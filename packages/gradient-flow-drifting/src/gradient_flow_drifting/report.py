@@ -13,8 +13,8 @@ from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
 from .config import TrainConfig
-from .diagnostics import kernel_of, space_of
 from .drift import drift
+from .geometry import kernel_of, space_of
 from .metrics import Evaluation, evaluate
 from .models import Generator
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
@@ -122,7 +122,12 @@ def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> l
         paths.append(save_picture(picture_of_field(fields, real, geometry=geometry), folder / "field.png"))
     rows = read_metrics(folder)
     if rows:
-        paths.append(save_picture(picture_of_diagnostics(rows, _stretches(config)), folder / "diagnostics.png"))
+        paths.append(
+            save_picture(
+                picture_of_diagnostics(rows, [(each.label, each.steps) for each in config.stretches]),
+                folder / "diagnostics.png",
+            )
+        )
     frames, titles = _frames(folder, config)
     if frames:
         paths += animate(frames, titles, real, folder / "training.gif", geometry=geometry)
@@ -164,13 +169,9 @@ def _ratio(value: float, floor: float) -> str:
 def _field(grid: Tensor, real: Tensor, cloud: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
     """Velocity and log ratio at a grid, at the coarsest of the drifting scales."""
     geometry = config.data.geometry
-    kernel = kernel_of(geometry, (max(config.drifting.bandwidths),))
+    kernel = kernel_of(geometry, (max(config.bandwidths),))
     result = drift(grid, positives=real, negatives=cloud, kernel=kernel, manifold=space_of(geometry), max_step=None)
     return result.velocity, result.log_ratio[0]
-
-
-def _stretches(config: TrainConfig) -> list[tuple[str, int]]:
-    return [("flow", config.flow.steps), ("regression", config.regression.steps), ("drifting", config.drifting.steps)]
 
 
 def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]:
@@ -180,15 +181,14 @@ def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]
     steps = [*sorted(frame_steps(config)), config.total_steps][: len(frames)]
     titles = []
     for step in steps:
+        *_, last = config.stretches
         start = 0
-        for name, length in _stretches(config):
-            if step < start + length or (step == config.total_steps and name == "drifting"):
-                what = "particles" if name == "flow" else "generator"
-                titles.append(f"{what}, {name} step {step - start}")
+        for stretch in config.stretches:
+            if step < start + stretch.steps or stretch is last:
+                what = "particles" if stretch.moves == "particles" else "generator"
+                titles.append(f"{what}, {stretch.label} step {step - start}")
                 break
-            start += length
-        else:
-            titles.append(f"step {step}")
+            start += stretch.steps
     return frames, titles
 
 

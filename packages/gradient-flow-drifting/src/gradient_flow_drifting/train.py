@@ -1,7 +1,5 @@
 """Training of a one-step generator: particles flow, the network learns their way, then its own samples drift."""
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +8,22 @@ from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
 from papertrio_shared.progress import progress
 from papertrio_shared.run import Run, dict_to_config, read_config
 from papertrio_shared.seed import generator as seeded
-from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
+from papertrio_shared.seed import seed_everything
 from torch import Tensor
 
-from .config import TrainConfig, divergence_of
-from .diagnostics import DivergedError, blown_up, field_diagnostics, kernel_of, space_of
-from .drift import drift, drifting_loss
-from .models import Ema, Generator, save_generator
+from .config import TrainConfig
+from .diagnostics import DivergedError, blown_up, field_diagnostics
+from .models import save_generator
 from .sample import GENERATOR
+from .stretches import SHOWN, TrainingState, finite
 from .threads import limited_threads
 
 CHECKPOINT = "checkpoint.pt"
-SHOWN = 1000  # points of the animation
 WATCHED = 1024  # points behind the diagnostics
 
 
 class Trainer:
-    """The state of a run and its next step.
+    """A run: its state, its stretches and its next step.
 
     Args:
         config: What to train.
@@ -35,36 +32,23 @@ class Trainer:
         ValueError: If the config asks for a device that is not there, or the data cannot be used.
 
     Attributes:
+        state: What the stretches work on.
         steps_done: How many steps were taken.
         frame_steps: Before which steps a picture of the animation is taken.
         frames: Positions of the same latents over time, one tensor for each picture of the animation.
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
-
         self.config, self.data = config, config.data
-        cuda = torch.cuda.is_available()
-        if config.device == "cuda" and not cuda:
-            raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
-        device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
-        self.fabric = Fabric(accelerator=device, devices=1, precision=config.precision)
+        fabric = _fabric(config)
         seed_everything(config.seed)
-        self.streams = {name: seeded(config.seed, name) for name in ("data", "latents", "order", "diagnostics")}
-        self.space = space_of(self.data.geometry)
-        self.generator = Generator(
-            config.generator,
-            dimension=self.data.dimension,
-            geometry=self.data.geometry,
-            location=self.data.location,
-            scale=self.data.scale,
-        ).to(self.fabric.device)
-        self.ema = Ema(self.generator, config.ema_decay)
-        optimizer = torch.optim.Adam(self.generator.parameters(), betas=(0.9, 0.99), fused=True)
-        self.model, self.optimizer = self.fabric.setup(self.generator, optimizer)
-        count = max(config.flow.particles if config.flow.steps else 0, SHOWN)
-        self.latents = self._latents(count)
-        self.particles = self.latents.clone()
+        shape = {name: getattr(self.data, name) for name in ("dimension", "geometry", "location", "scale")}
+        generator = config.generator.build(**shape)
+        particles = config.flow.particles if config.flow.steps else 0
+        self.state = TrainingState(
+            generator, self.data, fabric, ema_decay=config.ema_decay, particles=particles, seed=config.seed
+        )
+        self.stretches = [each.build(self.state) for each in config.stretches]
         self.steps_done = 0
         self.frames: list[Tensor] = []
         self.frame_steps = frame_steps(config)
@@ -73,18 +57,12 @@ class Trainer:
         """Take one step.
 
         Returns:
-            The loss: mean squared step of the particles, mean squared error of the regression, or drifting loss.
+            The loss of the present stretch.
         """
-        flow, regression = self.config.flow, self.config.regression
         if self.steps_done in self.frame_steps:
             self.frames.append(self.shown())
-        k = self.steps_done
-        if k < flow.steps:
-            loss = self._flow(k)
-        elif k < flow.steps + regression.steps:
-            loss = self._regress(k - flow.steps)
-        else:
-            loss = self._drift(k - flow.steps - regression.steps)
+        number, k = self._place(self.steps_done)
+        loss = self.stretches[number].step(k)
         self.steps_done += 1
         if self.steps_done == self.config.total_steps:
             self.frames.append(self.shown())
@@ -93,135 +71,60 @@ class Trainer:
     @torch.no_grad()
     def shown(self) -> Tensor:
         """Where the latents of the animation stand now: as particles, then as the averaged network takes them."""
-        if self.steps_done < self.config.flow.steps:
-            return self.particles[:SHOWN].cpu().clone()
-        return self.ema.model(self.latents[:SHOWN]).cpu()
+        if self._moves(self.steps_done) == "particles":
+            return self.state.particles[:SHOWN].cpu().clone()
+        return self.state.ema.model(self.state.latents[:SHOWN]).cpu()
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """Figures of the field at the present particles or samples."""
-        stream = self.streams["diagnostics"]
-        if self.config.flow.steps and self.steps_done <= self.config.flow.steps:
-            points = self.particles[:WATCHED]
+        state, stream = self.state, self.state.streams["diagnostics"]
+        if self._moves(self.steps_done - 1) == "particles":
+            points = state.particles[:WATCHED]
         else:
-            points = self.ema.model(self.generator.latents(WATCHED, stream).to(self.fabric.device))
-        real = self.data.sample(WATCHED, stream).to(self.fabric.device)
-        return field_diagnostics(
-            _finite("samples", points), real, self.data, bandwidths=self.config.drifting.bandwidths
-        )
-
-    def is_finite(self) -> bool:
-        """Whether all that a checkpoint would hold is finite."""
-        return all(bool(each.isfinite().all()) for each in [*self.generator.parameters(), self.particles])
+            points = state.ema.model(state.generator.latents(WATCHED, stream).to(state.fabric.device))
+        real = self.data.sample(WATCHED, stream).to(state.fabric.device)
+        return field_diagnostics(finite("samples", points), real, self.data, bandwidths=self.config.bandwidths)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         return {
             "steps_done": self.steps_done,
-            "generator": self.generator.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "particles": self.particles,
             "frames": self.frames,
-            "random": rng_state(**self.streams),
+            "stretches": [each.state_dict() for each in self.stretches],
+            **self.state.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.steps_done = state["steps_done"]
-        self.generator.load_state_dict(state["generator"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.particles = state["particles"].to(self.fabric.device)
         self.frames = [frame.cpu() for frame in state["frames"]]
-        restore_rng_state(state["random"], **self.streams)
+        for stretch, its in zip(self.stretches, state["stretches"], strict=True):
+            stretch.load_state_dict(its)
+        self.state.load_state_dict(state)
 
-    @torch.no_grad()
-    def _flow(self, k: int) -> float:
-        """One step of all particles, pool by pool, each left out of its own pool's estimate."""
-        flow = self.config.flow
-        done = k / flow.steps
-        fall = min(done / 0.8, 1.0)
-        bandwidth = flow.bandwidth_start * (flow.bandwidth_end / flow.bandwidth_start) ** fall
-        step_size = flow.step_size * min(1.0, (1 - done) / 0.2)
-        kernel, divergence = kernel_of(self.data.geometry, (bandwidth,)), divergence_of(flow.divergence)
-        order = torch.randperm(flow.particles, generator=self.streams["order"]).to(self.fabric.device)
-        total = 0.0
-        for chosen in order.tensor_split(math.ceil(flow.particles / flow.pool)):
-            pool = _finite("particles", self.particles[chosen])
-            velocity = drift(
-                pool,
-                positives=self._real(flow.pool),
-                negatives=pool,
-                divergence=divergence,
-                kernel=kernel,
-                manifold=self.space,
-                self_terms="leave_one_out",
-                max_step=flow.max_step,
-            ).velocity
-            self.particles[chosen] = self.space.expmap(pool, step_size * velocity)
-            total += float(velocity.square().sum())
-        return total / flow.particles
+    def _place(self, step: int) -> tuple[int, int]:
+        """Number of the stretch that a step belongs to, and the step's number within it."""
+        for number, stretch in enumerate(self.config.stretches):
+            if step < stretch.steps:
+                return number, step
+            step -= stretch.steps
+        raise IndexError("the run has no such step")
 
-    def _regress(self, k: int) -> float:
-        """One step towards the particles that the latents became."""
-        regression = self.config.regression
-        chosen = torch.randint(len(self.particles), (regression.batch,), generator=self.streams["order"])
-        chosen = chosen.to(self.fabric.device)
-        latents, targets = self.latents[chosen], self.particles[chosen]
+    def _moves(self, step: int) -> str:
+        """What a step moves: particles or the network; the last step's answer holds beyond it, the first's before."""
+        number, _ = self._place(min(max(step, 0), self.config.total_steps - 1))
+        return self.config.stretches[number].moves
 
-        def loss() -> Tensor:
-            points = self.model(latents).float()
-            if self.data.geometry == "euclidean":
-                return (points - targets).square().sum(1).mean()
-            return self.space.dist(points, targets).square().mean()
 
-        return self._descend(loss, k, regression)
+def _fabric(config: TrainConfig) -> Any:
+    from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
 
-    def _drift(self, k: int) -> float:
-        """One step towards where the samples drift: the loss is ‖x − sg(exp_x(ηv))‖², geodesic on the sphere."""
-        drifting = self.config.drifting
-        cross_fit = drifting.negatives == "cross_fit"
-
-        def loss() -> Tensor:
-            samples = _finite("samples", self.model(self._latents(drifting.batch)).float())
-            negatives = None
-            if cross_fit:
-                with torch.no_grad():
-                    negatives = self.model(self._latents(drifting.positives)).float()
-            return drifting_loss(
-                samples,
-                self._real(drifting.positives),
-                negatives=negatives,
-                divergence=divergence_of(drifting.divergence),
-                kernel=kernel_of(self.data.geometry, drifting.bandwidths),
-                manifold=self.space,
-                step_size=drifting.step_size,
-                self_terms="keep" if cross_fit else "leave_one_out",
-                log_weight_limit=drifting.log_weight_limit,
-                max_step=drifting.max_step,
-            )
-
-        return self._descend(loss, k, drifting)
-
-    def _descend(self, loss: Callable[[], Tensor], k: int, stretch: Any) -> float:
-        if k == 0:
-            self.optimizer.state.clear()
-        rise, fall = min(1.0, (k + 1) / 100), 0.51 + 0.49 * math.cos(math.pi * k / stretch.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = stretch.learning_rate * rise * fall
-        self.optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        self.fabric.backward(value)
-        self.optimizer.step()
-        self.ema.update(self.generator)
-        return value.item()
-
-    def _latents(self, count: int) -> Tensor:
-        return self.generator.latents(count, self.streams["latents"]).to(self.fabric.device)
-
-    def _real(self, count: int) -> Tensor:
-        return self.data.sample(count, self.streams["data"]).to(self.fabric.device)
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
+    device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
+    return Fabric(accelerator=device, devices=1, precision=config.precision)
 
 
 def frame_steps(config: TrainConfig) -> set[int]:
@@ -237,7 +140,7 @@ def frame_steps(config: TrainConfig) -> set[int]:
         >>> sorted(frame_steps(TrainConfig(frames=6)))[:3]
         [0, 11, 150]
     """
-    stretches = [s for s in (config.flow.steps, config.regression.steps, config.drifting.steps) if s]
+    stretches = [each.steps for each in config.stretches]
     each, steps, start = max(config.frames // len(stretches), 1), set[int](), 0
     for length in stretches:
         steps |= {start + round(length ** (i / each)) - 1 for i in range(each)}
@@ -261,8 +164,8 @@ def train(config: TrainConfig, folder: Path) -> Path:
 
     Example:
         >>> import tempfile
-        >>> from gradient_flow_drifting.config import Drifting, ParticleFlow, Regression
-        >>> short = TrainConfig(flow=ParticleFlow(steps=0), regression=Regression(steps=0), drifting=Drifting(steps=3))
+        >>> from gradient_flow_drifting import Drifting, ParticleFlow, Regression
+        >>> short = TrainConfig(flow=ParticleFlow(steps=0), regression=Regression(steps=0), objective=Drifting(steps=3))
         >>> folder = train(short, Path(tempfile.mkdtemp()) / "a")
         >>> (folder / "generator.safetensors").exists()
         True
@@ -302,7 +205,7 @@ def resume(folder: Path) -> Path:
             trainer.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back") from error
-        save_generator(folder / GENERATOR, trainer.ema.model)
+        save_generator(folder / GENERATOR, trainer.state.ema.model)
     with limited_threads(trainer.config.threads), Run.resume(folder, step=trainer.steps_done) as run:
         _go_on(trainer, run)
     return folder
@@ -353,17 +256,11 @@ def _guard(figures: dict[str, float], config: TrainConfig) -> None:
         raise DivergedError(what)
 
 
-def _finite(name: str, points: Tensor) -> Tensor:
-    if not bool(points.isfinite().all()):
-        raise DivergedError(f"{name} blew up (not finite)")
-    return points
-
-
 def _save(trainer: Trainer, folder: Path) -> None:
     """The generator first: if the process is killed in between, the checkpoint is the older of the two."""
-    if not trainer.is_finite():
+    if not trainer.state.is_finite():
         raise DivergedError("the weights or particles blew up (not finite)")
-    save_generator(folder / GENERATOR, trainer.ema.model)
+    save_generator(folder / GENERATOR, trainer.state.ema.model)
     save_state(folder / CHECKPOINT, trainer.state_dict())
 
 
