@@ -1,6 +1,7 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
@@ -34,6 +35,7 @@ __all__ = [
     "KERNELS",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
     "Divergence",
     "Drift",
     "Drifting",
@@ -53,6 +55,8 @@ __all__ = [
     "ParticleFlow",
     "Regression",
     "SharpLaplace",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
     "SphereHeat",
     "SphereMixture",
