@@ -1,11 +1,12 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
-from .bandwidth import choose_bandwidth
+from .bandwidth import Annealed, Schedule, choose_bandwidth, multiscale
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
+from .energy import energy
 from .fields import Field, KernelField
 from .kernels import (
     KERNELS,
@@ -34,6 +35,7 @@ __all__ = [
     "DIVERGENCES",
     "KERNELS",
     "PRESETS",
+    "Annealed",
     "ArrayFile",
     "BiSoftmax",
     "Divergence",
@@ -54,6 +56,7 @@ __all__ = [
     "Manifold",
     "ParticleFlow",
     "Regression",
+    "Schedule",
     "SharpLaplace",
     "SinkhornDrift",
     "SlicedWasserstein",
@@ -69,12 +72,14 @@ __all__ = [
     "choose_bandwidth",
     "drift",
     "drifting_loss",
+    "energy",
     "evaluate",
     "flow_particles",
     "kde_score",
     "load",
     "mixed",
     "mode_coverage",
+    "multiscale",
     "resolve_divergence",
     "resolve_kernel",
     "resume",
