@@ -1,6 +1,7 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
@@ -21,6 +22,7 @@ __all__ = [
     "DIVERGENCES",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
     "Divergence",
     "Drift",
     "Drifting",
@@ -36,6 +38,8 @@ __all__ = [
     "Manifold",
     "ParticleFlow",
     "Regression",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
     "SphereMixture",
     "Toy",
