@@ -35,7 +35,7 @@ from torch import Tensor
 
 from .reference import debye_sum_reference
 
-DebyeBackend = Literal["auto", "reference", "nufft"]
+DebyeBackend = Literal["auto", "reference", "nufft", "moments", "triton"]
 
 
 def debye_sum(
@@ -92,7 +92,12 @@ def debye_sum(
         (dmin, dmax),
         dtype or positions.dtype,
     )
-    match resolve_backend(backend, positions, gpu="reference", cpu="nufft" if find_spec("finufft") else "reference"):
+    on_cpu = "moments" if u.ndim == len(batch) else "nufft" if find_spec("finufft") else "reference"
+    match resolve_backend(backend, positions, gpu="triton", cpu=on_cpu):
+        case "moments":
+            from ._moments import debye_sum_moments
+
+            total = debye_sum_moments(*arguments)
         case "nufft":
             from ._nufft import debye_sum_nufft
 
