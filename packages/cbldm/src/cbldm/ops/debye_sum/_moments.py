@@ -38,6 +38,8 @@ PAIRS = 2**20
 CHUNK = 2**15
 """Pairs in the processor's cache at once."""
 MOST_TERMS = 400
+"""Of the Chebyshev series."""
+MOST_BINS = 2**22
 RATIOS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 """Lengths n of the transform that are considered, in numbers of Q points."""
 
@@ -63,33 +65,35 @@ class Bins(NamedTuple):
     phases: np.ndarray
 
 
-def _moments_wanted(x: float, tolerance: float) -> int:
-    """The least M with 2 (x/2)^M / M! below the tolerance."""
-    m, error = 0, 2.0
-    while error > tolerance:
+def _moments_wanted(x: float, nearness: float, tolerance: float) -> int:
+    """Points M that leave 2 (x/2)^M / M! of a sine, and nearness^M of the powers of 1/d, below the tolerance."""
+    m, error, widths = 0, 2.0, 1.0
+    while max(error, widths) > tolerance:
         m += 1
         error *= x / (2 * m)
+        widths *= nearness
     return max(m, 2)
 
 
 @lru_cache(maxsize=64)
-def _bins(ratio: int, nq: int, qstep: float, tolerance: float) -> Bins:
-    n = next_fast_len(max(ratio * nq, 8), real=True)
-    m = _moments_wanted(math.pi * nq / n, tolerance)
+def _bins(n: int, m: int, nq: int, qstep: float) -> Bins:
     points = np.cos(np.pi * (np.arange(m) + 0.5) / m)
     h = 2 * math.pi / (n * qstep)
     to_points = np.linalg.inv(np.vander(points, m, increasing=True)).T
     return Bins(n, h, points, to_points, np.exp(-0.5j * h * qstep * np.outer(points, np.arange(nq))))
 
 
-def _choose(pairs: float, terms: int, nq: int, qstep: float, tolerance: float) -> Bins:
-    """The bins by which a block of so many pairs is done soonest."""
-
-    def cost(ratio: int) -> float:  # nanoseconds, as measured
-        moments = _moments_wanted(math.pi / ratio, tolerance)
-        return pairs * (5 + 2 * moments) + 4 * terms * moments * ratio * nq
-
-    return _bins(min(RATIOS, key=cost), nq, qstep, tolerance)
+def _choose(pairs: float, nearest: float, terms: int, nq: int, qstep: float, tolerance: float) -> Bins:
+    """The bins by which blocks of so many pairs are done soonest, none wider than a sixth of the `nearest` distance."""
+    least = min(12 * math.pi / (qstep * nearest), MOST_BINS)
+    best, choice = math.inf, (0, 0)
+    for ratio in RATIOS:
+        n = math.ceil(max(ratio * nq, 8, least))
+        m = _moments_wanted(math.pi * nq / n, math.pi / (2 * n * qstep * nearest), tolerance)
+        cost = pairs * (5 + 2 * m) + 4 * terms * m * n  # nanoseconds, as measured
+        if cost < best:
+            best, choice = cost, (n, m)
+    return _bins(next_fast_len(choice[0], real=True), choice[1], nq, qstep)
 
 
 def _series(low: np.ndarray, half: np.ndarray, q: np.ndarray, tolerance: float) -> np.ndarray:
@@ -139,10 +143,15 @@ class Group:
         self.lengths = np.array([block.pairs for block in blocks])
         self.d = distances_of(places, blocks)
         self.q2 = (self.qstep * np.arange(self.nq)) ** 2
-        self.bins = _choose(self.lengths.mean(), 1 if widths is None else 12, self.nq, self.qstep, self.tolerance)
-        self.count = int(self.d.max() / self.bins.h + 0.5) + 1
         self.still = np.zeros(0, dtype=bool) if self.widths is None else self._still()
         self.rows = 2 if self.still.any() else 1
+        nearest, terms = math.inf, 1
+        if self.widths is not None:
+            moving = np.where(self.still, math.inf, self.d) if self.rows == 2 else self.d
+            self.nearest = np.minimum.reduceat(moving, np.cumsum(self.lengths) - self.lengths)
+            nearest, terms = float(self.nearest.min()) if self.widths[:2].any() else math.inf, 12
+        self.bins = _choose(self.lengths.mean(), nearest, terms, self.nq, self.qstep, self.tolerance)
+        self.count = int(self.d.max() / self.bins.h + 0.5) + 1
 
     def _still(self) -> np.ndarray:
         delta1, delta2, qbroad = np.repeat(self.widths, self.lengths, axis=1)
@@ -211,9 +220,7 @@ class Group:
 
     def _distances(self) -> Float[np.ndarray, "points blocks bins"]:
         """Of the points; bins before a block's first pair that moves take the place of that one's."""
-        moving = np.where(self.still, np.inf, self.d) if self.rows == 2 else self.d
-        nearest = np.minimum.reduceat(moving, np.cumsum(self.lengths) - self.lengths)
-        lowest = np.clip(np.rint(np.minimum(nearest / self.bins.h, self.count)), 1, None)
+        lowest = np.maximum(np.rint(np.minimum(self.nearest / self.bins.h, self.count)), 1)
         middle = np.maximum(np.arange(self.count), lowest[:, None])
         return self.bins.h * (middle + self.bins.points[:, None, None] / 2)
 
@@ -350,13 +357,21 @@ def debye_sum_moments(
     positions: Float[Tensor, "clusters atoms 3"],
     species: Int[Tensor, "clusters atoms"],
     amplitudes: Float[Tensor, "species nq"],
-    u: Float[Tensor, " clusters"],
+    u: Float[Tensor, " clusters"] | Float[Tensor, "clusters atoms"],
     widths: Float[Tensor, "3 clusters"],
     qstep: float,
     window: tuple[float, float],
     dtype: torch.dtype,
 ) -> Float[Tensor, "clusters nq"]:
-    """Eqs. (1) and (2) of the contract for one displacement a cluster."""
+    """Eqs. (1) and (2) of the contract.
+
+    Raises:
+        ValueError: If each atom has its own displacement.
+    """
+    if u.ndim == 2:
+        raise ValueError(
+            'backend "moments" takes one displacement for a cluster, not one for each atom; take "auto" or "nufft"'
+        )
     x = torch.where((species >= 0)[..., None], positions, 0).double()
     settings = qstep, window, TOLERANCE.get(dtype, 1e-9)
     total = _DebyeSum.apply(x, u.double(), widths, amplitudes.double(), species, settings)
