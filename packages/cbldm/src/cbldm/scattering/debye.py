@@ -222,14 +222,18 @@ def _diffpy(
             d1, d2, qb = (w.detach() for w in (scatterers.delta1, scatterers.delta2, scatterers.qbroad))
             factor = torch.maximum(factor, 1 - d1 / end - d2 / end**2 + (qb * end) ** 2)
     sigma = (2 * scatterers.umax * factor).sqrt().tolist()
-    grids = [DiffpyGrid.of(rmin=rmin, rmax=rmax, rstep=rstep, qmax=qmax, sigma_max=s) for s in sigma]
+    grid_of = {
+        s: DiffpyGrid.of(rmin=rmin, rmax=rmax, rstep=rstep, qmax=qmax, sigma_max=s) for s in dict.fromkeys(sigma)
+    }
+    grids = [grid_of[s] for s in sigma]
     parts, places = [], []
     for grid in dict.fromkeys(grids):  # clusters of one displacement share a grid
         index = torch.tensor([k for k, g in enumerate(grids) if g == grid], device=r.device)
-        f = scatterers[index].structure_function(grid.qstep, grid.nq, backend, dmin=grid.r_low, dmax=grid.r_high)
+        some = scatterers if len(index) == len(grids) else scatterers[index]
+        f = some.structure_function(grid.qstep, grid.nq, backend, dmin=grid.r_low, dmax=grid.r_high)
         parts.append(diffpy_transform(f, grid, qmin=qmin, r=r, rstep=rstep))
         places.append(index)
-    return torch.cat(parts)[torch.cat(places).argsort()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)[torch.cat(places).argsort()]
 
 
 @lru_cache(maxsize=4)

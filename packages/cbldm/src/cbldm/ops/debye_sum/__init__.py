@@ -27,6 +27,7 @@ $$ e^{-\sigma^2 z} = e^{-m z} \sum_{n \ge 0} (2 - \delta_{n0}) (-1)^n I_n(h z) \
 transforms over the same distances, the weights of term n being $T_n(\tau)/d$.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -96,8 +97,8 @@ def debye_sum(
         (dmin, dmax),
         dtype or positions.dtype,
     )
-    on_cpu = "moments" if u.ndim == len(batch) else "nufft" if find_spec("finufft") else "reference"
-    on_gpu = "triton" if find_spec("triton") else "reference"
+    on_cpu = "moments" if u.ndim == len(batch) else "nufft" if _installed("finufft") else "reference"
+    on_gpu = "triton" if _installed("triton") else "reference"
     match resolve_backend(backend, positions, gpu=on_gpu, cpu=on_cpu):
         case "moments":
             from ._moments import debye_sum_moments
@@ -116,3 +117,8 @@ def debye_sum(
         case unknown:
             raise ValueError(f"backend is {unknown!r}: give 'auto', 'reference', 'moments', 'nufft' or 'triton'")
     return total.reshape(*batch, amplitudes.shape[1])
+
+
+@cache
+def _installed(name: str) -> bool:
+    return find_spec(name) is not None

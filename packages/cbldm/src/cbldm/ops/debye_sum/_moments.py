@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.fft import irfft, next_fast_len, rfft
+from numpy.fft import irfft, rfft
+from scipy.fft import next_fast_len
 from scipy.special import ive
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -75,7 +76,6 @@ def _moments_wanted(x: float, nearness: float, tolerance: float) -> int:
     return max(m, 2)
 
 
-@lru_cache(maxsize=64)
 def _bins(n: int, m: int, nq: int, qstep: float) -> Bins:
     points = np.cos(np.pi * (np.arange(m) + 0.5) / m)
     h = 2 * math.pi / (n * qstep)
@@ -83,6 +83,12 @@ def _bins(n: int, m: int, nq: int, qstep: float) -> Bins:
     return Bins(n, h, points, to_points, np.exp(-0.5j * h * qstep * np.outer(points, np.arange(nq))))
 
 
+def _rounded(x: float) -> float:
+    """Down to a power of √2."""
+    return 2 ** (math.floor(2 * math.log2(x)) / 2) if math.isfinite(x) else x
+
+
+@lru_cache(maxsize=64)
 def _choose(pairs: float, nearest: float, terms: int, nq: int, qstep: float, tolerance: float) -> Bins:
     """The bins by which blocks of so many pairs are done soonest, none wider than a sixth of the `nearest` distance."""
     least = min(12 * math.pi / (qstep * nearest), MOST_BINS)
@@ -150,7 +156,9 @@ class Group:
             moving = np.where(self.still, math.inf, self.d) if self.rows == 2 else self.d
             self.nearest = np.minimum.reduceat(moving, np.cumsum(self.lengths) - self.lengths)
             nearest, terms = float(self.nearest.min()) if self.widths[:2].any() else math.inf, 12
-        self.bins = _choose(self.lengths.mean(), nearest, terms, self.nq, self.qstep, self.tolerance)
+        # Rounded, so that like groups have the same bins, which are kept.
+        pairs, nearest = (_rounded(each) for each in (self.lengths.mean(), nearest))
+        self.bins = _choose(pairs, nearest, terms, self.nq, self.qstep, self.tolerance)
         self.count = int(self.d.max() / self.bins.h + 0.5) + 1
 
     def _still(self) -> np.ndarray:
@@ -269,19 +277,17 @@ class Group:
             total += term * self.sines(moving * value)
         return total
 
-    def backward(self, gradient: Float[np.ndarray, "blocks nq"], to: np.ndarray | None) -> np.ndarray:
-        """Gradient by u, delta1, delta2 and qbroad of each block; that by the positions is added to `to`."""
-        weights = np.tensordot(self.bins.to_points, self.moments(), 1)
-        slopes = np.zeros_like(weights)
-        if self.rows == 2:
-            slopes[:, 1] = self.sines_adjoint(gradient)
+    def backward(self, gradient: Float[np.ndarray, "blocks nq"], to: np.ndarray | None) -> Float[np.ndarray, "4 blocks"]:
+        """Gradient by u and the widths, where there are any; that by the positions is added to `to`."""
+        found = np.zeros((4, len(self.blocks)))
         if self.widths is None:
-            damped = gradient * np.exp(-self.u[:, None] * self.q2)
-            slopes[:, 0] = self.sines_adjoint(damped)
-            by_u = -(damped * self.q2 * self.sines(weights[:, 0])).sum(1)
-            found = np.stack([by_u, *[np.zeros_like(by_u)] * 3])
+            slopes = self.sines_adjoint(gradient * np.exp(-self.u[:, None] * self.q2))[:, None]
         else:
+            weights = np.tensordot(self.bins.to_points, self.moments(), 1)
+            slopes = np.zeros_like(weights)
             found = self._backward_widths(gradient, weights[:, 0], slopes[:, 0])
+            if self.rows == 2:
+                slopes[:, 1] = self.sines_adjoint(gradient)
         if to is not None:
             self.pull(to, np.tensordot(self.bins.to_points.T, slopes, 1))
         return found
@@ -303,11 +309,10 @@ class Group:
 
 
 class _DebyeSum(torch.autograd.Function):
-    """The sum of all groups; nothing but its arguments is kept for the gradient, which makes the moments anew."""
+    """The sum of all groups; its arguments and result are kept for the gradient, which makes the moments anew."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, u: Tensor, widths: Tensor, f: Tensor, species: Tensor, settings: Any) -> Tensor:
-        ctx.save_for_backward(x, u, widths, f, species)
         ctx.settings, ctx.widened = settings, widths.requires_grad or bool(widths.any())
         out = np.zeros((len(x), f.shape[1]))
 
@@ -316,23 +321,30 @@ class _DebyeSum(torch.autograd.Function):
 
         for cluster, terms in _each_group(ctx, (x, u, widths, f, species), work):
             np.add.at(out, cluster, terms)
-        return torch.from_numpy(out)
+        total = torch.from_numpy(out)
+        ctx.save_for_backward(x, u, widths, f, species, total)
+        return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, u, _, f, _ = ctx.saved_tensors
-        g, by_u = gradient.numpy(), np.zeros((4, len(u)))
+        *tensors, total = ctx.saved_tensors
+        x, f = tensors[0], tensors[3]
+        g, found = gradient.numpy(), np.zeros((4, len(x)))
         places: dict[int, np.ndarray] = {}  # one for each thread: a large cluster is shared by several
 
         def work(group: Group) -> tuple[np.ndarray, np.ndarray]:
             to = places.setdefault(get_ident(), np.zeros(x.shape)) if ctx.needs_input_grad[0] else None
             return group.cluster, group.backward(_amplitudes(group.blocks, f.numpy()) * g[group.cluster], to)
 
-        for cluster, found in _each_group(ctx, ctx.saved_tensors, work):
-            np.add.at(by_u, (slice(None), cluster), found)
-        by_x = torch.from_numpy(sum(places.values(), np.zeros(x.shape)))
-        return by_x, torch.from_numpy(by_u[0]), torch.from_numpy(by_u[1:]), None, None, None
+        if ctx.widened or ctx.needs_input_grad[0]:
+            for cluster, terms in _each_group(ctx, tuple(tensors), work):
+                np.add.at(found, (slice(None), cluster), terms)
+        by_x, by_u = torch.from_numpy(sum(places.values(), np.zeros(x.shape))), torch.from_numpy(found[0])
+        if not ctx.widened:  # V falls as exp(−U Q²)
+            q = ctx.settings[0] * torch.arange(f.shape[1], dtype=torch.float64)
+            by_u = -(gradient * total) @ q**2
+        return by_x, by_u, torch.from_numpy(found[1:]), None, None, None
 
 
 def _amplitudes(blocks: list[Block], f: np.ndarray) -> np.ndarray:
