@@ -1,9 +1,10 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
-from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
+from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
 from .kernels import Gaussian, Kernel, VonMisesFisher
@@ -21,6 +22,7 @@ __all__ = [
     "DIVERGENCES",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
     "Divergence",
     "Drift",
     "Drifting",
@@ -36,11 +38,14 @@ __all__ = [
     "Manifold",
     "ParticleFlow",
     "Regression",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
     "SphereMixture",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "alpha",
     "choose_bandwidth",
     "drift",
     "drifting_loss",

@@ -1,12 +1,13 @@
 """Named runs: the finest bandwidth follows the width of a set's modes, the coarsest reaches from one to the next."""
 
 from .config import TrainConfig
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, SphereMixture, Toy, named
 from .fields import KernelField
 from .stretches import Drifting, ParticleFlow, Regression
 
 _FINE = KernelField(bandwidths=(0.05, 0.15, 0.4))
 _GENTLE = Drifting(learning_rate=5e-3)
+_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere")
 
 PRESETS: dict[str, TrainConfig] = {
     "8gaussians": TrainConfig(data=Toy("8gaussians"), objective=Drifting(field=_FINE)),
@@ -23,6 +24,7 @@ PRESETS: dict[str, TrainConfig] = {
     "two_spirals": TrainConfig(data=Toy("two_spirals"), regression=Regression(steps=1500), objective=_GENTLE),
     "ring": TrainConfig(data=Toy("ring"), objective=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
+    **{name: TrainConfig(data=named(name)) for name in _PLACES},
     "array": TrainConfig(data=ArrayFile(), objective=_GENTLE),
 }
 

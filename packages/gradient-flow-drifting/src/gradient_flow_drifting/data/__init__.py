@@ -1,9 +1,29 @@
-"""Data sets, each with an exact sampler."""
+"""Data sets: exact samplers, and rows of files that are split for training and measuring."""
 
+from .angles import TorusCsv
 from .array import ArrayFile, read_points
-from .distribution import Distribution, Geometry, Modes
-from .named import named
+from .digits import Digits
+from .distribution import Distribution, Geometry, Labelled, Modes, labelled
+from .images import ImageFolder
+from .named import Source, named
+from .places import SphereCsv
 from .sphere import SphereMixture
 from .toy import Toy
 
-__all__ = ["ArrayFile", "Distribution", "Geometry", "Modes", "SphereMixture", "Toy", "named", "read_points"]
+__all__ = [
+    "ArrayFile",
+    "Digits",
+    "Distribution",
+    "Geometry",
+    "ImageFolder",
+    "Labelled",
+    "Modes",
+    "Source",
+    "SphereCsv",
+    "SphereMixture",
+    "TorusCsv",
+    "Toy",
+    "labelled",
+    "named",
+    "read_points",
+]
