@@ -162,6 +162,7 @@ class Group:
         self.count = int(self.d.max() / self.bins.h + 0.5) + 1
 
     def _still(self) -> np.ndarray:
+        assert self.widths is not None
         delta1, delta2, qbroad = np.repeat(self.widths, self.lengths, axis=1)
         return 1 - delta1 / self.d - delta2 / self.d**2 + (qbroad * self.d) ** 2 <= 0
 
@@ -277,7 +278,9 @@ class Group:
             total += term * self.sines(moving * value)
         return total
 
-    def backward(self, gradient: Float[np.ndarray, "blocks nq"], to: np.ndarray | None) -> Float[np.ndarray, "4 blocks"]:
+    def backward(
+        self, gradient: Float[np.ndarray, "blocks nq"], to: np.ndarray | None
+    ) -> Float[np.ndarray, "4 blocks"]:
         """Gradient by u and the widths, where there are any; that by the positions is added to `to`."""
         found = np.zeros((4, len(self.blocks)))
         if self.widths is None:
@@ -339,7 +342,7 @@ class _DebyeSum(torch.autograd.Function):
 
         if ctx.widened or ctx.needs_input_grad[0]:
             for cluster, terms in _each_group(ctx, tuple(tensors), work):
-                np.add.at(found, (slice(None), cluster), terms)
+                np.add.at(found.T, cluster, terms.T)
         by_x, by_u = torch.from_numpy(sum(places.values(), np.zeros(x.shape))), torch.from_numpy(found[0])
         if not ctx.widened:  # V falls as exp(−U Q²)
             q = ctx.settings[0] * torch.arange(f.shape[1], dtype=torch.float64)

@@ -76,23 +76,23 @@ def _amplitude(f_at, species, k, nq, REAL: tl.constexpr):
 @triton.jit
 def _forward(
     x_at, species_at, u_at, widths_at, f_at, settings_at, out_at, n, nq, shares,
-    REAL: tl.constexpr, I: tl.constexpr, J: tl.constexpr, K: tl.constexpr,
+    REAL: tl.constexpr, ROWS: tl.constexpr, PARTNERS: tl.constexpr, POINTS: tl.constexpr,
 ):  # fmt: skip
     cluster, share = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-    k = tl.program_id(2) * K + tl.arange(0, K)
+    k = tl.program_id(2) * POINTS + tl.arange(0, POINTS)
     x_at += cluster * n * 3
     species_at += cluster * n
     u_at += cluster * n
     delta1, delta2, qbroad = _three(widths_at + cluster * 3)
     qstep, turn, _ = _three(settings_at)
     dmin, dmax, _ = _three(settings_at + 3)
-    total = tl.zeros((K,), dtype=tl.float64)
-    for start_i in range(share * I, n, shares * I):
-        i = start_i + tl.arange(0, I)
+    total = tl.zeros((POINTS,), dtype=tl.float64)
+    for start_i in range(share * ROWS, n, shares * ROWS):
+        i = start_i + tl.arange(0, ROWS)
         x_i, y_i, z_i, s_i, u_i = _atoms(x_at, species_at, u_at, i, n)
         f_i = _amplitude(f_at, s_i, k, nq, REAL)
-        for start_j in range(start_i // J * J, n, J):
-            j = start_j + tl.arange(0, J)
+        for start_j in range(start_i // PARTNERS * PARTNERS, n, PARTNERS):
+            j = start_j + tl.arange(0, PARTNERS)
             x_j, y_j, z_j, s_j, u_j = _atoms(x_at, species_at, u_at, j, n)
             f_j = _amplitude(f_at, s_j, k, nq, REAL)
             counts, d, u, factor = _pairs(
@@ -109,10 +109,10 @@ def _forward(
 @triton.jit
 def _backward(
     x_at, species_at, u_at, widths_at, f_at, settings_at, g_at, by_x_at, by_u_at, by_widths_at, n, nq,
-    REAL: tl.constexpr, I: tl.constexpr, J: tl.constexpr, K: tl.constexpr,
+    REAL: tl.constexpr, ROWS: tl.constexpr, PARTNERS: tl.constexpr, POINTS: tl.constexpr,
 ):  # fmt: skip
     cluster = tl.program_id(0).to(tl.int64)
-    i = tl.program_id(1).to(tl.int64) * I + tl.arange(0, I)
+    i = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     x_at += cluster * n * 3
     species_at += cluster * n
     u_at += cluster * n
@@ -121,21 +121,21 @@ def _backward(
     qstep, turn, _ = _three(settings_at)
     dmin, dmax, _ = _three(settings_at + 3)
     x_i, y_i, z_i, s_i, u_i = _atoms(x_at, species_at, u_at, i, n)
-    force_x, force_y = tl.zeros((I,), dtype=tl.float64), tl.zeros((I,), dtype=tl.float64)
-    force_z, by_u = tl.zeros((I,), dtype=tl.float64), tl.zeros((I,), dtype=tl.float64)
-    by_delta1, by_delta2 = tl.zeros((I,), dtype=tl.float64), tl.zeros((I,), dtype=tl.float64)
-    by_qbroad = tl.zeros((I,), dtype=tl.float64)
-    for start_j in range(0, n, J):
-        j = start_j + tl.arange(0, J)
+    force_x, force_y = tl.zeros((ROWS,), dtype=tl.float64), tl.zeros((ROWS,), dtype=tl.float64)
+    force_z, by_u = tl.zeros((ROWS,), dtype=tl.float64), tl.zeros((ROWS,), dtype=tl.float64)
+    by_delta1, by_delta2 = tl.zeros((ROWS,), dtype=tl.float64), tl.zeros((ROWS,), dtype=tl.float64)
+    by_qbroad = tl.zeros((ROWS,), dtype=tl.float64)
+    for start_j in range(0, n, PARTNERS):
+        j = start_j + tl.arange(0, PARTNERS)
         x_j, y_j, z_j, s_j, u_j = _atoms(x_at, species_at, u_at, j, n)
         counts, d, u, factor = _pairs(
             x_i, y_i, z_i, s_i, u_i, x_j, y_j, z_j, s_j, u_j, i[:, None] != j[None, :],
             delta1, delta2, qbroad, dmin, dmax,
         )  # fmt: skip
         variance = u * tl.maximum(factor, 0.0)
-        by_d, by_variance = tl.zeros((I, J), dtype=tl.float64), tl.zeros((I, J), dtype=tl.float64)
-        for start_k in range(0, nq, K):
-            k = start_k + tl.arange(0, K)
+        by_d, by_variance = tl.zeros((ROWS, PARTNERS), dtype=tl.float64), tl.zeros((ROWS, PARTNERS), dtype=tl.float64)
+        for start_k in range(0, nq, POINTS):
+            k = start_k + tl.arange(0, POINTS)
             damping, sine, cosine = _waves(d, variance, k, qstep, turn, REAL)
             g = tl.load(g_at + k, mask=k < nq, other=0.0).to(REAL)
             f_i, f_j = _amplitude(f_at, s_i, k, nq, REAL), _amplitude(f_at, s_j, k, nq, REAL)
@@ -169,14 +169,12 @@ class _DebyeSum(torch.autograd.Function):
     """Both kernels on contiguous tensors: positions, U of each atom and widths in float64, amplitudes as they come."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, u: Tensor, widths: Tensor, species: Tensor, f: Tensor, settings: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, u: Tensor, widths: Tensor, species: Tensor, f: Tensor, settings: Tensor) -> Tensor:
         ctx.save_for_backward(x, u, widths, species, f, settings)
         clusters, atoms, nq = len(x), x.shape[1], f.shape[1]
-        shape = {"I": 8, "J": 16, "K": 16, "REAL": REAL[f.dtype]}
-        blocks = triton.cdiv(atoms, shape["I"])
-        points = triton.cdiv(nq, shape["K"])
+        shape = {"ROWS": 8, "PARTNERS": 16, "POINTS": 16, "REAL": REAL[f.dtype]}
+        blocks = triton.cdiv(atoms, shape["ROWS"])
+        points = triton.cdiv(nq, shape["POINTS"])
         shares = max(1, min(blocks, PROGRAMS // max(1, clusters * points)))
         out = x.new_empty(clusters, shares, nq)
         if clusters:
@@ -190,9 +188,9 @@ class _DebyeSum(torch.autograd.Function):
         x, u, widths, species, f, settings = ctx.saved_tensors
         clusters, atoms, nq = len(x), x.shape[1], f.shape[1]
         by_x, by_u, by_widths = torch.empty_like(x), torch.empty_like(u), torch.empty_like(x)
-        shape = {"I": 8, "J": 16, "K": 8, "REAL": REAL[f.dtype]}
+        shape = {"ROWS": 8, "PARTNERS": 16, "POINTS": 8, "REAL": REAL[f.dtype]}
         if clusters:
-            _backward[(clusters, triton.cdiv(atoms, shape["I"]))](
+            _backward[(clusters, triton.cdiv(atoms, shape["ROWS"]))](
                 x, species, u, widths, f, settings, gradient.contiguous(), by_x, by_u, by_widths, atoms, nq, **shape
             )  # fmt: skip
         return by_x, by_u, by_widths.sum(1), None, None, None
