@@ -7,7 +7,7 @@ from .stretches import Drifting, ParticleFlow, Regression
 
 _FINE = KernelField(bandwidths=(0.05, 0.15, 0.4))
 _GENTLE = Drifting(learning_rate=5e-3)
-_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere")
+_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere", "protein-torus")
 
 PRESETS: dict[str, TrainConfig] = {
     "8gaussians": TrainConfig(data=Toy("8gaussians"), objective=Drifting(field=_FINE)),
