@@ -11,6 +11,7 @@ from papertrio_shared.seed import generator as seeded
 
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import Solver
 from .config import TrainConfig
 from .data import Toy, named
 from .fields import KernelField
@@ -48,6 +49,8 @@ def sample(
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("samples.npy"),
     seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
 ) -> None:
     """Draw samples from a trained generator.
 
@@ -56,20 +59,32 @@ def sample(
         n: How many.
         out: A .npy file.
         seed: The same seed gives the same samples.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
     """
-    write_samples(load(run), n, out, seed=seed)
+    write_samples(load(run), n, out, seed=seed, evaluations=evaluations, solver=solver)
     print(f"{n} samples in {out}")
 
 
-def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: int = 0) -> None:
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    draws: int = 25,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+) -> None:
     """Measure a trained generator beside the floor, the same figures between two real draws.
 
     Args:
         run: Folder of the run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
     """
-    evaluation = report.evaluate_run(load(run), run_config(run), draws=draws, seed=seed)
+    evaluation = report.evaluate_run(
+        load(run), run_config(run), draws=draws, seed=seed, evaluations=evaluations, solver=solver
+    )
     report.write_evaluation(evaluation, run / "evaluation.json")
     print(report.table(evaluation))
 

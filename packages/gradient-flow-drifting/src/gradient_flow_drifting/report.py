@@ -12,13 +12,14 @@ from papertrio_shared.run import read_config, read_metrics
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
+from .baselines.ot_cfm import Solver
 from .config import TrainConfig
 from .drift import drift
 from .geometry import kernel_of, space_of
 from .metrics import Evaluation, evaluate
 from .models import Generator
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
-from .sample import load, write_samples
+from .sample import drawer, load, write_samples
 from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
@@ -48,7 +49,15 @@ def write_results(folder: Path) -> Evaluation:
     return evaluation
 
 
-def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
+def evaluate_run(
+    generator: Generator,
+    config: TrainConfig,
+    *,
+    draws: int,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+) -> Evaluation:
     """Measure a generator against the held-out points of its data, in standardised units.
 
     Args:
@@ -56,6 +65,7 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
         config: Of its run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations, solver: See `sample.drawer`.
 
     Returns:
         The figures.
@@ -64,8 +74,10 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
     if any(getattr(generator, name) != getattr(config.data, name) for name in shape):
         raise ValueError("the generator's dimension or geometry is not that of the run's data: was the run mixed up?")
 
+    samples = drawer(generator, evaluations=evaluations, solver=solver)
+
     def draw(count: int, seed: int) -> Tensor:
-        return (generator.sample(count, seed=seed) - generator.location) / generator.scale
+        return (samples(count, seed) - generator.location) / generator.scale
 
     return evaluate(draw, config.data, draws=draws, seed=seed)
 
