@@ -12,9 +12,13 @@ from qkd_cil.data.transforms import Augmentation
 from qkd_cil.embedded import GLYPH_VIT
 from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
 from qkd_cil.learners import (
+    APER,
+    EASE,
     PROFILES,
     QKD,
+    APERConfig,
     Batch,
+    EASEConfig,
     Finetune,
     FinetuneConfig,
     Joint,
@@ -23,6 +27,8 @@ from qkd_cil.learners import (
     LearnerConfig,
     Outputs,
     QKDConfig,
+    RanPAC,
+    RanPACConfig,
     Schedule,
     SimpleCIL,
     SimpleCILConfig,
@@ -33,13 +39,17 @@ from qkd_cil.models.adapter import AdapterConfig
 from qkd_cil.models.backbone import BackboneConfig
 
 __all__ = [
+    "APER",
+    "EASE",
     "GLYPH_VIT",
     "PROFILES",
     "QKD",
+    "APERConfig",
     "AdapterConfig",
     "Augmentation",
     "BackboneConfig",
     "Batch",
+    "EASEConfig",
     "Evaluation",
     "Finetune",
     "FinetuneConfig",
@@ -52,6 +62,8 @@ __all__ = [
     "LearnerConfig",
     "Outputs",
     "QKDConfig",
+    "RanPAC",
+    "RanPACConfig",
     "Scenario",
     "Schedule",
     "SeenTest",
