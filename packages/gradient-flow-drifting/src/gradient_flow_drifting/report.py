@@ -1,7 +1,5 @@
 """What a finished run leaves: samples, figures, pictures, an animation and one page that holds all of it."""
 
-import base64
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from .drift import drift
 from .geometry import kernel_of, space_of
 from .metrics import Evaluation, evaluate
 from .models import Generator
+from .page import IMAGES, image, write_page
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import drawer, load, write_samples
 from .threads import limited_threads
@@ -160,18 +159,15 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     cells = ((name, f"{value:.4f}", f"{floor:.4f}", _ratio(value, floor)) for name, value, floor in evaluation.rows())
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
-    shown = "".join(_image(path) for path in pictures if path.suffix in _CAPTIONS)
-    page = _PAGE.format(
-        title=html.escape(folder.name),
-        rows=rows,
-        draws=evaluation.draws,
-        shown=shown,
-        config=html.escape(json.dumps(read_config(folder), indent=2, ensure_ascii=False)),
-        environment=html.escape(json.dumps(environment, indent=2)),
+    shown = "".join(image(path, _TITLES.get(path.stem, path.stem)) for path in pictures if path.suffix in IMAGES)
+    body = _BODY.format(rows=rows, draws=evaluation.draws, shown=shown)
+    return write_page(
+        folder / "report.html",
+        folder.name,
+        body,
+        config=json.dumps(read_config(folder), indent=2, ensure_ascii=False),
+        environment=json.dumps(environment, indent=2),
     )
-    with atomic_write(folder / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return folder / "report.html"
 
 
 def _ratio(value: float, floor: float) -> str:
@@ -204,7 +200,6 @@ def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]
     return frames, titles
 
 
-_CAPTIONS = {".png": "image/png", ".gif": "image/gif"}
 _TITLES = {
     "samples": "Samples of the generator (blue) over held-out data (grey)",
     "field": "Velocity of the flow of KL(q‖p), arrows by the root of their length, at the start and at the end",
@@ -213,33 +208,10 @@ _TITLES = {
 }
 
 
-def _image(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    caption = html.escape(_TITLES.get(path.stem, path.stem))
-    source = f"data:{_CAPTIONS[path.suffix]};base64,{content}"
-    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>\n'
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
-  background: #fff; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-td:first-child, th:first-child {{ text-align: left; }}
-figure {{ margin: 2rem 0; }} img {{ max-width: 100%; }} figcaption {{ color: #555; font-size: .9rem; }}
-pre {{ background: #f5f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }}
-</style></head><body>
-<h1>{title}</h1>
-<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
+_BODY = """<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
 <p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean over {draws}
 pairs of draws; sliced W₂: 50,000 against 50,000; mode coverage: share of the modes that hold at least half of their
 fair share within 3σ; off-support: share of the samples farther from 20,000 real points than 99 % of real points
 are. Of a file with fewer rows kept for measuring, all of them stand for these counts.</p>
 {shown}
-<details><summary>Config</summary><pre>{config}</pre></details>
-<details><summary>Environment</summary><pre>{environment}</pre></details>
-</body></html>
 """

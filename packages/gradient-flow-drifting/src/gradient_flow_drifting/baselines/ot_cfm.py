@@ -2,9 +2,9 @@ r"""OT-CFM: flow matching along straight lines between latents and data that a m
 
 The network learns $u(x_t, t) \approx x_1 - x_0$ at $x_t = (1 - t)\, x_0 + t\, x_1$ with $(x_0, x_1)$ drawn from the
 exact plan between a batch of latents and one of data (Tong et al. 2024, Section 3.2); torchcfm does both. On a manifold
-the pairs are those of the squared geodesic distance, $x_t = \exp_{x_0}(t \log_{x_0} x_1)$, and the target is the velocity
-of that geodesic, $\log_{x_t}(x_1) / (1 - t)$ (Chen and Lipman 2024, Section 3.2). A sample is a latent carried along the
-learnt velocity from t = 0 to 1.
+the pairs are those of the squared geodesic distance, $x_t = \exp_{x_0}(t \log_{x_0} x_1)$, and the target is the
+velocity of that geodesic, $\log_{x_t}(x_1) / (1 - t)$ (Chen and Lipman 2024, Section 3.2). A sample is a latent carried
+along the learnt velocity from t = 0 to 1.
 """
 
 from dataclasses import dataclass
@@ -196,14 +196,8 @@ class OtCfmStretch:
     def __init__(self, config: OtCfm, state: TrainingState) -> None:
         if config.sigma and state.data.geometry != "euclidean":
             raise ValueError(f"objective.sigma = {config.sigma}: noise is for Euclidean data: set it to 0")
-        try:
-            from torchcfm.conditional_flow_matching import ExactOptimalTransportConditionalFlowMatcher
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                "objective ot-cfm: torchcfm is not installed: install the extra, gradient-flow-drifting[ot-cfm]"
-            ) from error
         self.config, self.state = config, state
-        self.matcher = ExactOptimalTransportConditionalFlowMatcher(sigma=config.sigma)
+        self.matcher = matcher(config.sigma)
 
     def step(self, k: int) -> float:
         """One step towards the velocity of the pairs; the loss is the mean squared distance."""
@@ -237,6 +231,27 @@ class OtCfmStretch:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to go on from."""
+
+
+def matcher(sigma: float = 0.0) -> Any:
+    """torchcfm's matcher by the exact plans of minibatches.
+
+    Args:
+        sigma: Deviation of the noise around the line.
+
+    Returns:
+        The matcher.
+
+    Raises:
+        ImportError: If torchcfm is not installed.
+    """
+    try:
+        from torchcfm.conditional_flow_matching import ExactOptimalTransportConditionalFlowMatcher
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "objective ot-cfm: torchcfm is not installed: install the extra, gradient-flow-drifting[ot-cfm]"
+        ) from error
+    return ExactOptimalTransportConditionalFlowMatcher(sigma=sigma)
 
 
 def flow_from_weights(tensors: dict[str, Tensor], config: dict[str, Any]) -> FlowGenerator:
