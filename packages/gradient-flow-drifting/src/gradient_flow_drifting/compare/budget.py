@@ -123,9 +123,7 @@ def _read(config: TrainConfig, seconds: float, file: Path) -> Budget:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is damaged or of another version: remove {file.parent}") from error
     if budget.seconds != seconds:
-        raise ValueError(
-            f"{file.parent}: was run for {budget.seconds:g} s, not {seconds:g}: give these, or another --out"
-        )
+        raise ValueError(f"{file.parent}: was run for {budget.seconds:g} s, not {seconds:g}: give another --out")
     if budget.asked != config:
         raise ValueError(f"{file.parent}: was run with another config, the preset has changed since: remove it")
     return budget
