@@ -8,8 +8,20 @@ from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
-from .kernels import Gaussian, Kernel, VonMisesFisher
-from .manifolds import Euclidean, Manifold, Sphere
+from .kernels import (
+    KERNELS,
+    Gaussian,
+    GeodesicGaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplace,
+    SharpLaplace,
+    SphereHeat,
+    VonMisesFisher,
+    WrappedGaussian,
+    resolve_kernel,
+)
+from .manifolds import Euclidean, Manifold, Sphere, Torus
 from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
@@ -21,6 +33,7 @@ from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
+    "KERNELS",
     "PRESETS",
     "ArrayFile",
     "BiSoftmax",
@@ -34,20 +47,27 @@ __all__ = [
     "Gaussian",
     "Generator",
     "GeneratorConfig",
+    "GeodesicGaussian",
+    "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
+    "Laplace",
     "Manifold",
     "OtCfm",
     "ParticleFlow",
     "Regression",
+    "SharpLaplace",
     "SinkhornDrift",
     "SlicedWasserstein",
     "Sphere",
+    "SphereHeat",
     "SphereMixture",
+    "Torus",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
     "drift",
@@ -59,6 +79,7 @@ __all__ = [
     "mixed",
     "mode_coverage",
     "resolve_divergence",
+    "resolve_kernel",
     "resume",
     "sliced_wasserstein2",
     "train",
