@@ -169,7 +169,7 @@ class OtCfm:
 
     steps: int = 4000
     batch: int = 256
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     sigma: float = 0.0
 
     def __post_init__(self) -> None:
