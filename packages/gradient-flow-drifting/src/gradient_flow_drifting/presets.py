@@ -7,7 +7,7 @@ from .stretches import Drifting, ParticleFlow, Regression
 
 _FINE = KernelField(bandwidths=(0.05, 0.15, 0.4))
 _GENTLE = Drifting(learning_rate=5e-3)
-_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere", "protein-torus")
+_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere")
 
 PRESETS: dict[str, TrainConfig] = {
     "8gaussians": TrainConfig(data=Toy("8gaussians"), objective=Drifting(field=_FINE)),
@@ -25,6 +25,11 @@ PRESETS: dict[str, TrainConfig] = {
     "ring": TrainConfig(data=Toy("ring"), objective=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
     **{name: TrainConfig(data=named(name)) for name in _PLACES},
+    "protein-torus": TrainConfig(  # whose kernel is slow
+        data=named("protein-torus"),
+        flow=ParticleFlow(particles=2048, pool=512, steps=100),
+        objective=Drifting(steps=300, learning_rate=5e-3),
+    ),
     "array": TrainConfig(data=ArrayFile(), objective=_GENTLE),
 }
 
