@@ -2,8 +2,9 @@
 
 from .bandwidth import Annealed, Schedule, choose_bandwidth, multiscale
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, Digits, ImageFolder, SphereCsv, SphereMixture, TorusCsv, Toy, labelled, named
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .energy import energy
@@ -22,7 +23,18 @@ from .kernels import (
     resolve_kernel,
 )
 from .manifolds import Euclidean, Manifold, Sphere, Torus
-from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
+from .metrics import (
+    Evaluation,
+    density_coverage,
+    evaluate,
+    evaluate_cloud,
+    frechet_distance,
+    kernel_distance,
+    mode_coverage,
+    precision_recall,
+    sliced_wasserstein2,
+    wasserstein2,
+)
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
@@ -38,22 +50,26 @@ __all__ = [
     "Annealed",
     "ArrayFile",
     "BiSoftmax",
+    "Digits",
     "Divergence",
     "Drift",
     "Drifting",
     "Euclidean",
     "Evaluation",
     "Field",
+    "FlowGenerator",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
     "GeodesicGaussian",
+    "ImageFolder",
     "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
     "Laplace",
     "Manifold",
+    "OtCfm",
     "ParticleFlow",
     "Regression",
     "Schedule",
@@ -61,25 +77,34 @@ __all__ = [
     "SinkhornDrift",
     "SlicedWasserstein",
     "Sphere",
+    "SphereCsv",
     "SphereHeat",
     "SphereMixture",
     "Torus",
+    "TorusCsv",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
     "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
+    "density_coverage",
     "drift",
     "drifting_loss",
     "energy",
     "evaluate",
+    "evaluate_cloud",
     "flow_particles",
+    "frechet_distance",
     "kde_score",
+    "kernel_distance",
+    "labelled",
     "load",
     "mixed",
     "mode_coverage",
     "multiscale",
+    "named",
+    "precision_recall",
     "resolve_divergence",
     "resolve_kernel",
     "resume",

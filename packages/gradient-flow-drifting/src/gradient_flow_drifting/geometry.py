@@ -28,7 +28,9 @@ def space_of(geometry: Geometry) -> Euclidean | Sphere | Torus:
 
 
 def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | VonMisesFisher | WrappedGaussian:
-    """The kernel of a geometry: Gaussian, wrapped Gaussian, or von Mises–Fisher with κ = 1/h², as wide near its centre.
+    """The kernel of a geometry: Gaussian, on the torus wrapped, on the sphere von Mises–Fisher with κ = 1/h².
+
+    All have the same width near their centre.
 
     Args:
         geometry: The name.
@@ -43,6 +45,4 @@ def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | V
     """
     if geometry == "sphere":
         return VonMisesFisher(tuple(h**-2 for h in bandwidths))
-    if geometry == "torus":
-        return WrappedGaussian(bandwidths)
-    return Gaussian(bandwidths)
+    return WrappedGaussian(bandwidths) if geometry == "torus" else Gaussian(bandwidths)
