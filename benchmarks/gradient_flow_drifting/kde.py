@@ -15,9 +15,9 @@ from benchmarks.timing import Timing, compare
 from .ways import WAYS, by_baddbmm, those_that_run
 
 DIMENSIONS = [2, 16, 64, 256]
-BATCHES = [(1024, 256), (400, 640), (200, 1280), (50, 5120)]
+BATCHES = [(200, 256), (80, 640), (40, 1280), (10, 5120)]
 NAIVE = ("cdist and softmax", "product and softmax")
-KEOPS_DIMENSIONS = 64  # beyond, a compilation takes minutes and a call seconds
+KEOPS_PRODUCTS = 2**31  # n²d; beyond, a call takes seconds
 
 
 def milliseconds(times: dict[str, Timing], digits: int = 1) -> dict[str, object]:
@@ -39,7 +39,7 @@ def kde_score_cpu() -> Rows:
             x, y, h = torch.randn(n, d), torch.randn(n, d), 0.3 * math.sqrt(d)
             three = (h / 2, h, 2 * h)
             ways = {name: lambda way=way, x=x, y=y, h=h: way(x, y, h) for name, way in WAYS.items()}
-            if d > KEOPS_DIMENSIONS:
+            if n * n * d > KEOPS_PRODUCTS:
                 del ways["KeOps"]
             ways |= {
                 "ours": lambda x=x, y=y, h=h: kde_score(x, y, bandwidth=h),
@@ -48,8 +48,9 @@ def kde_score_cpu() -> Rows:
                 "ours, in float64 (h/1000)": lambda x=x, y=y, h=h: kde_score(x, y, bandwidth=h / 1000),
             }
             ran, refused = those_that_run(ways)
-            times = compare(ran, repeats=11 if n == 2048 else 5, warmup=0)
+            times = compare(ran, repeats=11 if n == 2048 else 3, warmup=0)
             faster = min(NAIVE, key=lambda name: times[name].median)
+            print(n, d, milliseconds(times), flush=True)
             rows.append(
                 {
                     "n": n,
@@ -84,7 +85,7 @@ def kde_score_batch() -> Rows:
                     kde_score(*leaves, bandwidth=h).score, leaves, weight
                 ),
             },
-            repeats=9,
+            repeats=7,
         )
         rows.append(
             {
