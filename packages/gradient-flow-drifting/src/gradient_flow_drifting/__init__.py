@@ -2,13 +2,26 @@
 
 from .bandwidth import choose_bandwidth
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
-from .kernels import Gaussian, Kernel, VonMisesFisher
-from .manifolds import Euclidean, Manifold, Sphere
+from .kernels import (
+    KERNELS,
+    Gaussian,
+    GeodesicGaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplace,
+    SharpLaplace,
+    SphereHeat,
+    VonMisesFisher,
+    WrappedGaussian,
+    resolve_kernel,
+)
+from .manifolds import Euclidean, Manifold, Sphere, Torus
 from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
@@ -20,6 +33,7 @@ from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
+    "KERNELS",
     "PRESETS",
     "ArrayFile",
     "BiSoftmax",
@@ -29,22 +43,31 @@ __all__ = [
     "Euclidean",
     "Evaluation",
     "Field",
+    "FlowGenerator",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
+    "GeodesicGaussian",
+    "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
+    "Laplace",
     "Manifold",
+    "OtCfm",
     "ParticleFlow",
     "Regression",
+    "SharpLaplace",
     "SinkhornDrift",
     "SlicedWasserstein",
     "Sphere",
+    "SphereHeat",
     "SphereMixture",
+    "Torus",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
     "drift",
@@ -56,6 +79,7 @@ __all__ = [
     "mixed",
     "mode_coverage",
     "resolve_divergence",
+    "resolve_kernel",
     "resume",
     "sliced_wasserstein2",
     "train",

@@ -73,7 +73,7 @@ def flow_particles(
     check_cloud("y", y, like=x0)
     if isinstance(field, str):
         kernel = kernel if kernel is not None else _kernel_of(y, manifold)
-        manifold = kernel.space() if manifold is None else manifold
+        manifold = kernel.manifold if manifold is None else manifold
         options |= {
             "divergence": resolve_divergence(divergence),
             "kernel": kernel,
