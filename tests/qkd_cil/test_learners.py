@@ -13,8 +13,11 @@ from papertrio_shared.seed import seed_everything
 from qkd_cil import (
     APER,
     EASE,
+    MOS,
     PROFILES,
     QKD,
+    TUNA,
+    AlignmentConfig,
     APERConfig,
     Finetune,
     FinetuneConfig,
@@ -22,18 +25,21 @@ from qkd_cil import (
     KeptFeatures,
     LabelledImages,
     Learner,
+    MOSConfig,
     RanPAC,
     RanPACConfig,
     SeenTest,
     SimpleCIL,
     Step,
     Task,
+    TUNAConfig,
     evaluate,
     load,
 )
 from qkd_cil.data.images import concatenate
 
 Build = Callable[[], Learner]
+SHORT = AlignmentConfig(epochs=2, draws=8)
 LEARNERS: dict[str, Build] = {
     "simple-cil": lambda: SimpleCIL(backbone=TINY, schedule=QUICK),
     "finetune-adapter": lambda: Finetune(backbone=TINY, schedule=QUICK),
@@ -44,6 +50,8 @@ LEARNERS: dict[str, Build] = {
     "aper-vpt": lambda: APER(APERConfig(tuning="vpt-deep", tokens=2), backbone=TINY, schedule=QUICK),
     "ranpac": lambda: RanPAC(RanPACConfig(projection=50), backbone=TINY, schedule=QUICK),
     "ease": lambda: EASE(backbone=TINY, schedule=QUICK),
+    "mos": lambda: MOS(MOSConfig(alignment=SHORT), backbone=TINY, schedule=QUICK),
+    "tuna": lambda: TUNA(TUNAConfig(alignment=SHORT), backbone=TINY, schedule=QUICK),
     "qkd": lambda: QKD(replace(PROFILES["robust"], routing_steps=5), backbone=TINY, schedule=QUICK),
     "qkd-paper": lambda: QKD(profile="paper", backbone=TINY, schedule=QUICK),
 }

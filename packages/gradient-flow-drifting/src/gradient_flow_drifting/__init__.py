@@ -2,6 +2,7 @@
 
 from .bandwidth import choose_bandwidth
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
@@ -42,6 +43,7 @@ __all__ = [
     "Euclidean",
     "Evaluation",
     "Field",
+    "FlowGenerator",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "KernelField",
     "Laplace",
     "Manifold",
+    "OtCfm",
     "ParticleFlow",
     "Regression",
     "SharpLaplace",

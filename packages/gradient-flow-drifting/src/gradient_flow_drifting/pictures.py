@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,35 @@ def picture_of_samples(
         for points, colour in layers:
             axes.scatter(*_plane(points, geometry), s=2, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         axes.set_title(title, pad=12 if geometry == "sphere" else 6)
+    return figure
+
+
+def picture_of_clouds(
+    clouds: Mapping[str, Float[Tensor, "n d"]],
+    real: Float[Tensor, "m d"],
+    *,
+    geometry: Geometry = "euclidean",
+    columns: int = 4,
+) -> Figure:
+    """Several clouds, each over the real points.
+
+    Args:
+        clouds: Standardised points by the title of their panel.
+        real: Real points.
+        geometry: Of the space.
+        columns: Panels side by side.
+
+    Returns:
+        One panel for each cloud.
+    """
+    across = max(min(columns, len(clouds)), 1)
+    down = max(-(-len(clouds) // across), 1)
+    figure = Figure(figsize=(3.2 * across, (2.2 if geometry == "sphere" else 3.4) * down), layout="constrained")
+    for i, (title, points) in enumerate(clouds.items()):
+        axes = _axes(figure, (down, across, i + 1), geometry, real)
+        for cloud, colour in ((real, REAL), (points, MODEL)):
+            axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+        axes.set_title(title, pad=12 if geometry == "sphere" else 6, fontsize=10)
     return figure
 
 
