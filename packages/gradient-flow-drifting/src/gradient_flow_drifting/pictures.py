@@ -288,10 +288,12 @@ def grid_of(real: Float[Tensor, "m d"], *, geometry: Geometry, side: int = 25) -
         radius = (1 - height**2).sqrt()
         return torch.nn.functional.normalize(torch.stack([radius * turn.cos(), radius * turn.sin(), height], 1), dim=1)
     line = torch.linspace(-1, 1, side)
-    return torch.cartesian_prod(line, line) * _half_width(real)
+    return torch.cartesian_prod(line, line) * _half_width(real, geometry)
 
 
-def _half_width(real: Tensor) -> float:
+def _half_width(real: Tensor, geometry: Geometry) -> float:
+    if geometry == "torus":
+        return np.pi
     return float(real[:, :2].abs().quantile(0.999)) * 1.25
 
 
@@ -303,7 +305,7 @@ def _axes(figure: Figure, position: tuple[int, int, int], geometry: Geometry, re
         axes.grid(alpha=0.3)
         return axes
     axes = figure.add_subplot(*position)
-    half = _half_width(real)
+    half = _half_width(real, geometry)
     axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     axes.tick_params(labelsize=8)
     return axes
@@ -320,7 +322,7 @@ def _plane(points: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
 
 def _components(grid: Tensor, velocity: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Of a velocity: along the axes, or to the east and the north."""
-    if geometry == "euclidean":
+    if geometry != "sphere":
         return velocity[:, 0].numpy(), velocity[:, 1].numpy()
     east = torch.nn.functional.normalize(torch.stack([-grid[:, 1], grid[:, 0], torch.zeros(len(grid))], 1), dim=1)
     north = torch.linalg.cross(grid, east)

@@ -25,6 +25,11 @@ PRESETS: dict[str, TrainConfig] = {
     "ring": TrainConfig(data=Toy("ring"), objective=_GENTLE),
     "sphere": TrainConfig(data=SphereMixture()),
     **{name: TrainConfig(data=named(name)) for name in _PLACES},
+    "protein-torus": TrainConfig(  # whose kernel is slow
+        data=named("protein-torus"),
+        flow=ParticleFlow(particles=2048, pool=512, steps=100),
+        objective=Drifting(steps=300, learning_rate=5e-3),
+    ),
     "array": TrainConfig(data=ArrayFile(), objective=_GENTLE),
 }
 
