@@ -114,7 +114,7 @@ def particles(
         count: Number of particles.
         points: Number of real points they flow to.
         steps: Number of steps.
-        divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
+        divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, alpha(a), mmd2 or mixed.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
