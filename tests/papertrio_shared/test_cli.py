@@ -1,5 +1,7 @@
 """The command line: presets, overrides, and errors of one line."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -109,3 +111,36 @@ def test_interrupt_and_closed_pipe(capsys: pytest.CaptureFixture[str]) -> None:
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(ValueError, match="does not increase"):
         run("fail", "--kind", "value", "--debug")
+
+
+PROGRAM = """
+import sys
+from papertrio_shared.cli import main
+def many(lines: int = 100_000) -> None:
+    '''Print many lines.'''
+    for i in range(lines):
+        print(i, "x" * 70)
+raise SystemExit(main({"many": many}, prog="x", description="A program. " * 2000))
+"""
+
+
+@pytest.mark.parametrize("word", ["--help", "many"])
+def test_a_reader_that_leaves_early_is_no_error(word: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, word], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
+
+
+def test_a_name_is_suggested_for_the_word_that_was_not_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command `train` before it resembles `ring`."""
+
+    def train(config: presets({"ring": Config(), "8gaussians": Config()})) -> None:  # type: ignore[valid-type]
+        """Train a preset."""
+
+    assert main({"train": train, "fail": fail}, prog="p", description="d", argv=["train", "8gausians"]) == 2
+    assert "did you mean '8gaussians'?" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def test_what_the_readme_links_to_is_there() -> None:
 def test_the_tables_are_those_of_the_committed_results() -> None:
     """A row of the README has every figure of its result, and none that is not."""
     lines = README.read_text(encoding="utf-8").replace("`", "").splitlines()
-    results = README.parents[2] / "benchmarks" / "results" / "qkd_cil"
+    results = README.parents[2] / "benchmarks" / "results" / "qkd-cil"
     files = sorted(results.glob("*/*/result.json"))
     assert files
     for file in files:

@@ -1,10 +1,11 @@
 """The command line: presets and overrides by tyro, errors as one line."""
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from difflib import get_close_matches
 from io import StringIO
 from typing import Annotated, Any
@@ -68,6 +69,8 @@ def main(
     try:
         with redirect_stderr(captured):
             command = _parse(commands, prog, description, words)
+    except BrokenPipeError:  # the reader of --help has seen enough
+        return _leave_pipe()
     except SystemExit as stop:
         if stop.code in (None, 0):
             return 0
@@ -80,11 +83,18 @@ def main(
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        return 0
+        return _leave_pipe()
     except Exception as error:
         if debug:
             raise
         return _fail(_one_line(error))
+    return 0
+
+
+def _leave_pipe() -> int:
+    """Point standard output elsewhere, so that its flush at exit meets no broken pipe; the status is success."""
+    with suppress(OSError, ValueError):  # a test's stand-in has no file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -116,7 +126,8 @@ def _usage_error(text: str, words: Sequence[str], prog: str) -> str:
     message = statements[1].replace("__tyro-dummy-inner__.", "").rstrip(".")  # tyro's word for a nameless parameter
     sections = dict(part.split(":", 1) for part in statements[2:] if ":" in part)
     names = [name.strip() for name in sections.get("Available subcommands", "").split(",") if name.strip()]
-    near = [match for word in words for match in get_close_matches(word, names, n=1) if word not in names]
+    meant = [word for word in words if word in message] or words  # not the words before it, which were understood
+    near = [match for word in meant for match in get_close_matches(word, names, n=1) if word not in names]
     near += re.findall(r"^ *(--[\w.-]+)", sections.get("Perhaps you meant", ""))
     if near:
         message += f"; did you mean {near[0]!r}?"
