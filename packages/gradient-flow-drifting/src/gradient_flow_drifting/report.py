@@ -16,7 +16,7 @@ from .config import TrainConfig
 from .drift import drift
 from .geometry import kernel_of, space_of
 from .metrics import Evaluation, evaluate
-from .models import Generator
+from .models import OneStep
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import load, write_samples
 from .threads import limited_threads
@@ -48,7 +48,7 @@ def write_results(folder: Path) -> Evaluation:
     return evaluation
 
 
-def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
+def evaluate_run(generator: OneStep, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
     """Measure a generator against the held-out points of its data, in standardised units.
 
     Args:
@@ -97,7 +97,7 @@ def table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> list[Path]:
+def write_pictures(folder: Path, config: TrainConfig, generator: OneStep) -> list[Path]:
     """Draw samples over data, the field at the start and at the end, the diagnostics, and the animation.
 
     Args:

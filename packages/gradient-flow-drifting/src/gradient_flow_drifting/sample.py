@@ -8,12 +8,12 @@ from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.run import read_config
 from torch import Tensor
 
-from .models import Generator, load_generator
+from .models import OneStep, load_generator
 
 GENERATOR = "generator.safetensors"
 
 
-def load(run: str | Path) -> Generator:
+def load(run: str | Path) -> OneStep:
     """The generator of a run: the averaged weights of its last checkpoint.
 
     Args:
@@ -28,7 +28,7 @@ def load(run: str | Path) -> Generator:
 
     Example:
         >>> import tempfile
-        >>> from gradient_flow_drifting.models import GeneratorConfig, save_generator
+        >>> from gradient_flow_drifting.models import Generator, GeneratorConfig, save_generator
         >>> file = Path(tempfile.mkdtemp()) / "generator.safetensors"
         >>> save_generator(file, Generator(GeneratorConfig(width=4), dimension=2))
         >>> load(file).sample(3, seed=0).shape
@@ -43,7 +43,7 @@ def load(run: str | Path) -> Generator:
     return load_generator(run / GENERATOR)
 
 
-def write_samples(generator: Generator, count: int, path: Path, *, seed: int = 0) -> None:
+def write_samples(generator: OneStep, count: int, path: Path, *, seed: int = 0) -> None:
     """Draw samples and write them as a `.npy` array of float32, [count, d].
 
     Args:
