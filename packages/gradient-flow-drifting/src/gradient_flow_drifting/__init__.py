@@ -1,14 +1,39 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, Digits, ImageFolder, SphereCsv, SphereMixture, TorusCsv, Toy, labelled, named
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
-from .kernels import Gaussian, Kernel, VonMisesFisher
-from .manifolds import Euclidean, Manifold, Sphere
-from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
+from .kernels import (
+    KERNELS,
+    Gaussian,
+    GeodesicGaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplace,
+    SharpLaplace,
+    SphereHeat,
+    VonMisesFisher,
+    WrappedGaussian,
+    resolve_kernel,
+)
+from .manifolds import Euclidean, Manifold, Sphere, Torus
+from .metrics import (
+    Evaluation,
+    density_coverage,
+    evaluate,
+    evaluate_cloud,
+    frechet_distance,
+    kernel_distance,
+    mode_coverage,
+    precision_recall,
+    sliced_wasserstein2,
+    wasserstein2,
+)
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
@@ -19,39 +44,64 @@ from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
+    "KERNELS",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
+    "Digits",
     "Divergence",
     "Drift",
     "Drifting",
     "Euclidean",
     "Evaluation",
     "Field",
+    "FlowGenerator",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
+    "GeodesicGaussian",
+    "ImageFolder",
+    "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
+    "Laplace",
     "Manifold",
+    "OtCfm",
     "ParticleFlow",
     "Regression",
+    "SharpLaplace",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
+    "SphereCsv",
+    "SphereHeat",
     "SphereMixture",
+    "Torus",
+    "TorusCsv",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
+    "density_coverage",
     "drift",
     "drifting_loss",
     "evaluate",
+    "evaluate_cloud",
     "flow_particles",
+    "frechet_distance",
     "kde_score",
+    "kernel_distance",
+    "labelled",
     "load",
     "mixed",
     "mode_coverage",
+    "named",
+    "precision_recall",
     "resolve_divergence",
+    "resolve_kernel",
     "resume",
     "sliced_wasserstein2",
     "train",

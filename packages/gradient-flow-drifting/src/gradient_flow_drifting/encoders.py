@@ -69,7 +69,7 @@ class LearntEncoder:
 
 @dataclass(frozen=True)
 class Pixels:
-    """The points themselves: no encoder. Images by their pixels alone collapse to blurs; points of few numbers do not."""
+    """The points themselves, no encoder: enough for points of few numbers; images by their pixels alone blur."""
 
     def network(self, data: Distribution) -> nn.Module:  # noqa: ARG002 (as the others)
         """Gives back what it is given."""
@@ -105,7 +105,9 @@ class TimmEncoder:
         try:
             import timm
         except ImportError as error:
-            raise ImportError("encoder: timm is not installed: install it, or take objective.encoder:learnt-encoder") from error
+            raise ImportError(
+                "encoder: timm is not installed: install it, or take objective.encoder:learnt-encoder"
+            ) from error
         channels = image_of(self.image, data)[0]
         options: dict[str, Any] = {"out_indices": self.stages} if self.stages else {}
         try:
@@ -258,6 +260,9 @@ def image_of(image: Image | None, data: Distribution) -> Image:
 
 class _Resized(nn.Module):
     """Takes standardised points to the units and the size that a network of photographs expects."""
+
+    location: Tensor
+    scale: Tensor
 
     def __init__(self, network: nn.Module, image: Image, size: int, data: Distribution) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-r"""Fields of many problems at once: for each class and each feature vector a few dozen samples among a few dozen others.
+r"""Fields of many problems at once: for each class and feature vector some dozens of samples among as many others.
 
 Features are normalised to a mean distance of $\sqrt c$, so temperatures and bandwidths are shares of that distance.
 The first rows of the negatives are the samples themselves; none acts on itself. A negative of weight w acts as w of
@@ -54,8 +54,8 @@ class BiSoftmaxFeatures:
 
     Example:
         >>> x, y = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
-        >>> weights = torch.ones(1, 2)
-        >>> BiSoftmaxFeatures((0.2,)).velocities(x, positives=y, negatives=x, negative_weights=weights)[0, 0, 0].min() > 0
+        >>> field, weights = BiSoftmaxFeatures((0.2,)), torch.ones(1, 2)
+        >>> field.velocities(x, positives=y, negatives=x, negative_weights=weights).min() > 0
         tensor(True)
     """
 

@@ -1,7 +1,8 @@
 r"""Feature vectors of an encoder's maps, and the drifting loss in their space.
 
-A sample goes through a frozen encoder; each of its maps gives vectors at several places and scales, and for each of them
-a field is worked out, $L = \sum_j \lVert \tilde\phi_j(x) - \mathrm{sg}[\tilde\phi_j(x) + \tilde V_j]\rVert^2 / c_j$
+A sample goes through a frozen encoder; each of its maps gives vectors at several places and scales, and for each of
+them a field is worked out,
+$L = \sum_j \lVert \tilde\phi_j(x) - \mathrm{sg}[\tilde\phi_j(x) + \tilde V_j]\rVert^2 / c_j$
 (Deng et al. 2026, Eq. 14 and 26). Features are normalised to a mean distance of $\sqrt{c_j}$ (Eq. 21), velocities to a
 mean square of one in each coordinate at each scale, then summed over scales (Eq. 25).
 """

@@ -1,7 +1,8 @@
 r"""Guidance: real points of any class among the negatives push a class's samples away from what all classes share.
 
 Where a share γ of the negatives is real and of any class, the samples drift to the q with
-$(1-\gamma)\,q(\cdot|c) + \gamma\,p(\cdot) = p(\cdot|c)$, which is $q(\cdot|c) = \alpha\,p(\cdot|c) - (\alpha-1)\,p(\cdot)$
+$(1-\gamma)\,q(\cdot|c) + \gamma\,p(\cdot) = p(\cdot|c)$, that is
+$q(\cdot|c) = \alpha\,p(\cdot|c) - (\alpha-1)\,p(\cdot)$
 with the strength $\alpha = 1/(1-\gamma)$ (Deng et al. 2026, Eq. 15 and 16). The network is told α, so a sample of any
 strength is one evaluation.
 """

@@ -44,7 +44,7 @@ class Trainer:
         fabric = fabric_of(config)
         seed_everything(config.seed)
         shape = {name: getattr(self.data, name) for name in ("dimension", "geometry", "location", "scale")}
-        generator = config.generator.build(**shape, classes=getattr(self.data, "classes", 0))
+        generator = config.network.build(**shape, classes=getattr(self.data, "classes", 0))
         particles = config.flow.particles if config.flow.steps else 0
         self.state = TrainingState(
             generator,

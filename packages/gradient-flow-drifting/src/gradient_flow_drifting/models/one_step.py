@@ -138,7 +138,10 @@ class OneStep(nn.Module):
         """
         latents, device = self.latents(count, seeded(seed, "latents")), self.location.device
         told = self.told(count, seed=seed, labels=labels, guidance=guidance)
-        parts = [latents.split(chunk), *([None] * len(latents.split(chunk)) if t is None else t.split(chunk) for t in told)]
+        parts = [
+            latents.split(chunk),
+            *([None] * len(latents.split(chunk)) if t is None else t.split(chunk) for t in told),
+        ]
         points = torch.cat(
             [self(*(None if each is None else each.to(device) for each in part)) for part in zip(*parts, strict=True)]
         )

@@ -39,7 +39,9 @@ class TransformerConfig:
         if self.registers < 0:
             raise ValueError(f"generator registers = {self.registers}: give zero or more")
         if min(self.image) < 1 or self.image[1] % self.patch or self.image[2] % self.patch:
-            raise ValueError(f"generator image = {self.image}: height and width must be multiples of patch = {self.patch}")
+            raise ValueError(
+                f"generator image = {self.image}: height and width must be multiples of patch = {self.patch}"
+            )
         if self.width % (4 * self.heads):
             raise ValueError(f"generator width = {self.width}: give a multiple of 4 · heads = {4 * self.heads}")
 
@@ -81,9 +83,7 @@ class TransformerGenerator(OneStep):
         self.register_buffer("places", _waves(rows, columns, config.width), persistent=False)
         self.registers = nn.Parameter(0.02 * torch.randn(config.registers, config.width))
         told = max(self.classes + self.guided, 1)
-        self.embedding = nn.Sequential(
-            nn.Linear(told, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
-        )
+        self.embedding = nn.Sequential(nn.Linear(told, config.width), nn.SiLU(), nn.Linear(config.width, config.width))
         self.blocks = nn.ModuleList(_Block(config.width, config.heads) for _ in range(config.depth))
         self.end = nn.Linear(config.width, patch)
 
@@ -123,7 +123,7 @@ class _Block(nn.Module):
         """One block."""
         shift, scale, gate, shift2, scale2, gate2 = self.modulation(silu(context))[:, None].chunk(6, -1)
         q, k, v = self.qkv(_normal(tokens) * (1 + scale) + shift).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        seen = scaled_dot_product_attention(*(each.transpose(1, 2) for each in (_normal(q), _normal(k), v)))
+        seen = scaled_dot_product_attention(_normal(q).transpose(1, 2), _normal(k).transpose(1, 2), v.transpose(1, 2))
         tokens = tokens + gate * self.out(seen.transpose(1, 2).flatten(2))
         a, b = self.up(_normal(tokens) * (1 + scale2) + shift2).chunk(2, -1)
         return tokens + gate2 * self.down(silu(a) * b)

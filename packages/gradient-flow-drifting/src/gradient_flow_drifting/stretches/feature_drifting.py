@@ -64,7 +64,9 @@ class FeatureDrifting:
         require_positive(self, "objective", "classes", "positives", "learning_rate", "refresh", "warmup")
         require_not_negative(self, "objective", "steps", "memory", "weight_decay")
         if self.samples < 2:
-            raise ValueError(f"objective.samples = {self.samples}: leaving a sample out of its own field needs at least 2")
+            raise ValueError(
+                f"objective.samples = {self.samples}: leaving a sample out of its own field needs at least 2"
+            )
         if 0 < self.memory < self.positives:
             raise ValueError(f"objective.memory = {self.memory}: keep at least objective.positives = {self.positives}")
         if any(side < 2 for side in self.patches):
@@ -94,7 +96,9 @@ class FeatureDriftingStretch:
     def __init__(self, config: FeatureDrifting, state: TrainingState) -> None:
         self.config, self.state = config, state
         if state.data.geometry != "euclidean":
-            raise ValueError(f"objective: features are compared in Euclidean space, the data lies on the {state.data.geometry}")
+            raise ValueError(
+                f"objective: features are compared in Euclidean space, the data lies on the {state.data.geometry}"
+            )
         generator = state.generator
         require_share(state.fabric, objective__samples=config.samples, objective__positives=config.positives)
         if generator.guided:
@@ -127,12 +131,14 @@ class FeatureDriftingStretch:
             pool = config.guidance.unconditional
             weights = unconditional_weight(guidance, negatives=config.samples, unconditional=pool).to(latents.device)
         mine = share(state.fabric, latents, 1).flatten(0, 1)
-        told = tuple(None if each is None else share(state.fabric, each, 1).flatten().to(mine.device) for each in told)
+        conditions = tuple(
+            None if each is None else share(state.fabric, each, 1).flatten().to(mine.device) for each in told
+        )
         positives = self._features(share(state.fabric, real, 1), gathered=1)
         others = None if unconditional is None else self._features(share(state.fabric, unconditional), gathered=0)
 
         def loss() -> Tensor:
-            samples = state.model(mine, *told) if generator.classes else state.model(mine)
+            samples = state.model(mine, *conditions) if generator.classes else state.model(mine)
             finite("samples", gather(state.fabric, samples.float()))
             total = samples.new_zeros(())
             vectors = feature_vectors(self.encoder(samples.float()), patches=config.patches)
