@@ -97,7 +97,10 @@ def test_conditions_are_refused_where_there_are_none() -> None:
             lambda: TrainConfig(generator=GeneratorConfig(condition="class")),
             r"generator.condition = class: flow knows no classes",
         ),
-        (lambda: TrainConfig(data=Digits(), generator=ResidualConfig()), r"a flow moves latents of the data's own space"),
+        (
+            lambda: TrainConfig(data=Digits(), generator=ResidualConfig()),
+            r"a flow moves latents of the data's own space",
+        ),
         (
             lambda: TrainConfig(
                 generator=GeneratorConfig(condition="class"),
@@ -108,7 +111,10 @@ def test_conditions_are_refused_where_there_are_none() -> None:
             r"drifting knows no classes",
         ),
         (lambda: FeatureDrifting(samples=1), r"objective.samples = 1: leaving a sample out"),
-        (lambda: FeatureDrifting(memory=8, positives=16), r"objective.memory = 8: keep at least objective.positives = 16"),
+        (
+            lambda: FeatureDrifting(memory=8, positives=16),
+            r"objective.memory = 8: keep at least objective.positives = 16",
+        ),
         (lambda: FeatureDrifting(patches=(1,)), r"objective.patches = \(1,\): give sides of at least 2"),
         (lambda: FeatureDrifting(clip=0.0), r"objective.clip = 0.0: give a positive number, or None"),
         (lambda: FeatureDrifting(beta2=1.0), r"objective.beta2 = 1.0: give a number in \[0, 1\)"),
