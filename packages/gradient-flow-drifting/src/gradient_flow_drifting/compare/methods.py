@@ -79,7 +79,7 @@ def presets_of(data: str) -> dict[str, TrainConfig]:
     """The presets of a data set's name, of all of them, or of a file of points.
 
     Args:
-        data: One of `SETS`, `all`, or the path of a `.npy` or `.pt` file.
+        data: One of `SETS`, `all`, or the path of a `.npy`, `.npz` or `.pt` file.
 
     Returns:
         Presets by the name of their set.
@@ -93,7 +93,7 @@ def presets_of(data: str) -> dict[str, TrainConfig]:
     """
     if data == "all":
         return {name: PRESETS[name] for name in SETS}
-    if Path(data).suffix in (".npy", ".pt"):
+    if Path(data).suffix in (".npy", ".npz", ".pt"):
         return {Path(data).stem: replace(PRESETS["array"], data=named(data))}
     if data not in PRESETS or data == "array":
         near = get_close_matches(data, (*SETS, "all"), n=1, cutoff=0.0)[0]
