@@ -122,7 +122,7 @@ def particles(
         count: Number of particles.
         points: Number of real points they flow to.
         steps: Number of steps.
-        divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
+        divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed, or alpha(a) with a number a.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
