@@ -1,4 +1,4 @@
-"""Second stretch: the network learns the particles' way."""
+"""Second stretch: the network learns to take latents to particles."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -7,17 +7,30 @@ import torch
 from torch import Tensor
 
 from ..checks import require_not_negative, require_positive
+from ..drift import gaussian_draws
+from ..transport import transport_map
 from .stretch import TrainingState
+
+SOURCES = 8192  # latents that the transport is found from
 
 
 @dataclass(frozen=True)
 class Regression:
-    """The network learns to take each latent where its particle went.
+    """The network learns to take latents to particles.
+
+    Which latent goes with which particle is free: only the cloud matters. A perceptron is continuous, so each border
+    between latents of different modes costs it samples on the bridge, and each jump costs it steps; optimal transport,
+    the gradient of a convex function, has short borders and no crossing ways.
 
     Attributes:
         steps: Zero leaves the stretch out.
         batch: Pairs of a step.
         learning_rate: The highest, after a short rise; then it falls as a half cosine.
+        pairing: `"transport"`: evenly spread latents, each with its image under the entropic optimal transport from
+            latents to particles (on the sphere by the chord, then projected); `"flow"`: each latent with the particle
+            that started there.
+        pairs: Of the transport: their number.
+        bandwidth: Of the transport, in the units of the standardised data; see `transport_map`.
     """
 
     label: ClassVar[str] = "regression"
@@ -26,9 +39,12 @@ class Regression:
     steps: int = 1000
     batch: int = 512
     learning_rate: float = 1e-2
+    pairing: Literal["transport", "flow"] = "transport"
+    pairs: int = 131_072
+    bandwidth: float = 0.03
 
     def __post_init__(self) -> None:
-        require_positive(self, "regression", "batch", "learning_rate")
+        require_positive(self, "regression", "batch", "learning_rate", "pairs", "bandwidth")
         require_not_negative(self, "regression", "steps")
 
     def build(self, state: TrainingState) -> "RegressionStretch":
@@ -37,17 +53,21 @@ class Regression:
 
 
 class RegressionStretch:
-    """Each step lowers the squared distance of the network's points to the particles of some latents."""
+    """Each step lowers the squared distance of the network's points to what some latents are paired with."""
 
     def __init__(self, config: Regression, state: TrainingState) -> None:
         self.config, self.state = config, state
+        self._pairs: tuple[Tensor, Tensor] | None = None
 
     def step(self, k: int) -> float:
         """One step towards the particles; the loss is the mean squared distance."""
         config, state = self.config, self.state
-        chosen = torch.randint(len(state.particles), (config.batch,), generator=state.streams["order"])
+        if self._pairs is None:
+            self._pairs = self._transport() if config.pairing == "transport" else (state.latents, state.particles)
+        all_latents, all_targets = self._pairs
+        chosen = torch.randint(len(all_latents), (config.batch,), generator=state.streams["order"])
         chosen = chosen.to(state.fabric.device)
-        latents, targets = state.latents[chosen], state.particles[chosen]
+        latents, targets = all_latents[chosen], all_targets[chosen]
 
         def loss() -> Tensor:
             points = state.model(latents).float()
@@ -55,11 +75,30 @@ class RegressionStretch:
                 return (points - targets).square().sum(1).mean()
             return state.space.dist(points, targets).square().mean()
 
-        return state.descend(loss, k, steps=config.steps, learning_rate=config.learning_rate)
+        value = state.descend(loss, k, steps=config.steps, learning_rate=config.learning_rate)
+        if k + 1 == config.steps:
+            self._pairs = None
+        return value
+
+    def _transport(self) -> tuple[Tensor, Tensor]:
+        state = self.state
+        there = transport_map(self._even_latents(SOURCES), state.particles, bandwidth=self.config.bandwidth)
+        latents = self._even_latents(self.config.pairs)
+        return latents, state.space.projx(there(latents))
+
+    def _even_latents(self, count: int) -> Tensor:
+        """Latents that fill their space more evenly than independent ones."""
+        state = self.state
+        normal = gaussian_draws(1, count, state.data.dimension, generator=state.streams["latents"])[:, 0]
+        return state.space.projx(normal.to(state.particles))
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: pairs and network are the training state's."""
-        return {}
+        """The pairs of the transport, while they are used."""
+        if self._pairs is None or self.config.pairing == "flow":
+            return {}
+        return dict(zip(("latents", "targets"), self._pairs, strict=True))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to go on from."""
+        """Go on with the pairs of such a state."""
+        device = self.state.fabric.device
+        self._pairs = (state["latents"].to(device), state["targets"].to(device)) if state else None
