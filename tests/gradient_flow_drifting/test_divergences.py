@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from close import assert_close_by_name
-from gradient_flow_drifting import DIVERGENCES, Gaussian, drift, mixed, resolve_divergence
+from gradient_flow_drifting import Gaussian, alpha, drift, mixed, resolve_divergence
 from gradient_flow_drifting.divergences import FDivergence
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -15,7 +17,14 @@ INTEGRANDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "kl_qp": lambda p, q: q * torch.log(q / p),
     "kl_pq": lambda p, q: p * torch.log(p / q),
     "chi2_qp": lambda p, q: q**2 / p - q,
+    "chi2_pq": lambda p, q: p**2 / q - p,
+    "js": lambda p, q: 0.5 * (p * torch.log(2 * p / (p + q)) + q * torch.log(2 * q / (p + q))),
+    "hellinger2": lambda p, q: (p.sqrt() - q.sqrt()) ** 2,
+    "alpha(0.25)": lambda p, q: (p - p**0.25 * q**0.75) / (0.25 * 0.75),
+    "alpha(-2.5)": lambda p, q: (p**-2.5 * q**3.5 - p) / (2.5 * 3.5),
+    "alpha(3)": lambda p, q: (p**3 / q**2 - p) / 6,
 }
+SINGLE = tuple(INTEGRANDS)
 INTEGRANDS["mixed"] = lambda p, q: INTEGRANDS["kl_pq"](p, q) + 0.5 * INTEGRANDS["chi2_qp"](p, q)
 UNLIMITED = {"log_weight_limit": None, "max_step": None}
 
@@ -43,7 +52,7 @@ def velocity_by_autograd(name: str, x: Tensor, positives: Tensor, negatives: Ten
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", [*INTEGRANDS, "mmd2"])
 def test_velocity_is_minus_the_gradient_of_the_first_variation(name: str, d: int) -> None:
     x, y, negatives = clouds(d)
     h = 0.8
@@ -60,7 +69,7 @@ def test_velocity_is_minus_the_gradient_of_the_first_variation(name: str, d: int
     assert_close_by_name({name: result.velocity}, {name: expected}, rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", [name for name in DIVERGENCES if name not in ("mixed", "mmd2")])
+@pytest.mark.parametrize("name", SINGLE)
 def test_log_weight_is_that_of_the_integrand(name: str) -> None:
     """log w = log r² f''(r), f'' by autograd of the functional, which is ∫ q f(p/q)."""
     divergence = resolve_divergence(name)
@@ -70,6 +79,55 @@ def test_log_weight_is_that_of_the_integrand(name: str) -> None:
     (first,) = torch.autograd.grad(f.sum(), r, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), r)
     assert torch.allclose(divergence.log_weight(r.log()).exp(), r**2 * second, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_integrand_is_that_of_the_functional(name: str) -> None:
+    """f less its tangent at r = 1, which integrates to nothing, over 1 + r."""
+    divergence = resolve_divergence(name)
+    assert isinstance(divergence, FDivergence)
+    assert divergence.integrand is not None
+    one = torch.ones((), dtype=torch.float64, requires_grad=True)
+    at_one = INTEGRANDS[name](one, torch.ones_like(one))
+    (slope,) = torch.autograd.grad(at_one, one)
+    r = torch.cat([torch.linspace(0.02, 20, 400, dtype=torch.float64), torch.ones(1, dtype=torch.float64)])
+    expected = (INTEGRANDS[name](r, torch.ones_like(r)) - at_one.detach() - slope * (r - 1)) / (1 + r)
+    integrand = divergence.integrand(r.log())
+    assert torch.allclose(integrand, expected, rtol=1e-9, atol=1e-12)
+    assert bool((integrand >= -1e-15).all())
+    close = torch.tensor([-1e-4, 1e-4], dtype=torch.float64)  # f ≈ w(1) log² r / 2, which the terms cancel down to
+    quadratic = divergence.log_weight(0 * close).exp() * close**2 / 4
+    assert torch.allclose(divergence.integrand(close), quadratic, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["kl_qp", "kl_pq", "js", "hellinger2", "alpha(0.25)", "alpha(1e-9)"])
+def test_integrand_is_finite_far_out(name: str) -> None:
+    far = torch.tensor([-1e4, -800.0, 800.0, 1e4], dtype=torch.float64, requires_grad=True)
+    integrand = resolve_divergence(name).integrand(far)  # type: ignore[attr-defined]
+    assert bool(torch.isfinite(integrand).all())
+    (slope,) = torch.autograd.grad(integrand.sum(), far)
+    assert bool(torch.isfinite(slope).all())
+
+
+@given(st.floats(-3, 3), st.floats(-2, 2))
+def test_powers_contain_the_named(a: float, log_r: float) -> None:
+    u = torch.tensor([log_r], dtype=torch.float64)
+    assert alpha(a).log_weight(u).item() == pytest.approx(a * log_r, abs=1e-12)
+    mirrored = torch.exp(u) * alpha(1 - a).integrand(-u) * (1 + torch.exp(-u)) / (1 + torch.exp(u))  # type: ignore[misc]
+    assert torch.allclose(alpha(a).integrand(u), mirrored, rtol=1e-6, atol=1e-12)  # type: ignore[misc]
+    for b, name, factor in ((0, "kl_qp", 1.0), (1, "kl_pq", 1.0), (-1, "chi2_qp", 0.5), (2, "chi2_pq", 0.5)):
+        of_name = resolve_divergence(name)
+        assert isinstance(of_name, FDivergence)
+        assert alpha(b).log_weight(u).exp().item() == pytest.approx(factor * of_name.log_weight(u).exp().item())
+        assert alpha(b).integrand(u).item() == pytest.approx(factor * of_name.integrand(u).item(), abs=1e-15)  # type: ignore[misc]
+
+
+def test_alpha_is_continuous_where_its_form_changes() -> None:
+    u = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    for a, limit in ((0.0, "kl_qp"), (1.0, "kl_pq")):
+        expected = resolve_divergence(limit).integrand(u)  # type: ignore[attr-defined]
+        for nearby in (a - 1e-9, a + 1e-9):
+            assert torch.allclose(alpha(nearby).integrand(u), expected, rtol=1e-6, atol=1e-12)  # type: ignore[misc]
 
 
 def test_mixed_is_the_weighted_sum() -> None:
@@ -109,5 +167,14 @@ def test_names_and_weights_are_checked() -> None:
         mixed({})
     with pytest.raises(ValueError, match=r"divergence: a name or what `mixed` makes is needed, found \{'kl_qp': 1.0\}"):
         resolve_divergence({"kl_qp": 1.0})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r'divergence: "alpha\(x\)" needs a finite number in its brackets'):
+        resolve_divergence("alpha(x)")
+    with pytest.raises(ValueError, match=r'divergence: "alpha\(inf\)" needs a finite number'):
+        mixed({"alpha(inf)": 1.0})
+    with pytest.raises(ValueError, match=r'"alfa\(0.5\)" is unknown; did you mean "alpha\(0.5\)"\?'):
+        resolve_divergence("alfa(0.5)")
+    with pytest.raises(ValueError, match="a: a finite number is needed, found nan"):
+        alpha(float("nan"))
+    assert mixed({"alpha(0.5)": 2.0}).parts() == ((2.0, alpha(0.5)),)
     divergence = mixed({"kl_qp": 1.0})
     assert resolve_divergence(divergence) is divergence

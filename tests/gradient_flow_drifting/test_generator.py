@@ -38,6 +38,17 @@ def test_the_sphere_is_not_left() -> None:
         assert (points.norm(dim=1) - 1).abs().max() < 1e-5
 
 
+def test_the_torus_is_not_left_and_has_no_seam() -> None:
+    net = Generator(SMALL, dimension=2, geometry="torus")
+    latents = net.latents(2000, seeded(0, "latents"))
+    for points in (net.sample(50), latents):
+        assert points.abs().max() <= torch.pi
+    assert float(latents.cos().mean().abs()) < 0.1  # uniform on the circle
+    assert float(latents.abs().max()) > 3.1
+    apart = torch.remainder(net(latents) - net(latents + 2 * torch.pi) + 1, 2 * torch.pi) - 1
+    assert apart.abs().max() < 1e-4
+
+
 def test_a_file_gives_the_same_generator(tmp_path: Path) -> None:
     net = Generator(SMALL, dimension=2, location=torch.tensor([1.0, 2.0]), scale=3.0)
     save_generator(tmp_path / "a.safetensors", net)

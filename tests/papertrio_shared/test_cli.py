@@ -134,3 +134,13 @@ def test_a_reader_that_leaves_early_is_no_error(word: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 0
+
+
+def test_a_name_is_suggested_for_the_word_that_was_not_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command `train` before it resembles `ring`."""
+
+    def train(config: presets({"ring": Config(), "8gaussians": Config()})) -> None:  # type: ignore[valid-type]
+        """Train a preset."""
+
+    assert main({"train": train, "fail": fail}, prog="p", description="d", argv=["train", "8gausians"]) == 2
+    assert "did you mean '8gaussians'?" in capsys.readouterr().err

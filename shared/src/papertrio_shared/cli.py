@@ -126,7 +126,8 @@ def _usage_error(text: str, words: Sequence[str], prog: str) -> str:
     message = statements[1].replace("__tyro-dummy-inner__.", "").rstrip(".")  # tyro's word for a nameless parameter
     sections = dict(part.split(":", 1) for part in statements[2:] if ":" in part)
     names = [name.strip() for name in sections.get("Available subcommands", "").split(",") if name.strip()]
-    near = [match for word in words for match in get_close_matches(word, names, n=1) if word not in names]
+    meant = [word for word in words if word in message] or words  # not the words before it, which were understood
+    near = [match for word in meant for match in get_close_matches(word, names, n=1) if word not in names]
     near += re.findall(r"^ *(--[\w.-]+)", sections.get("Perhaps you meant", ""))
     if near:
         message += f"; did you mean {near[0]!r}?"

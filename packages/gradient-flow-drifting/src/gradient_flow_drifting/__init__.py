@@ -3,7 +3,7 @@
 from .bandwidth import choose_bandwidth
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
-from .divergences import DIVERGENCES, Divergence, mixed, resolve_divergence
+from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
 from .kernels import Gaussian, Kernel, VonMisesFisher
@@ -41,6 +41,7 @@ __all__ = [
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "alpha",
     "choose_bandwidth",
     "drift",
     "drifting_loss",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .checks import require_positive
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, Digits, SphereMixture, Toy
 from .fields import KernelField
 from .models import GeneratorConfig
 from .stretches import Drifting, ParticleFlow, Regression
@@ -34,7 +34,7 @@ class TrainConfig:
         precision: As Lightning Fabric spells it; the field itself is always computed in float32.
     """
 
-    data: Toy | SphereMixture | ArrayFile = field(default_factory=Toy)
+    data: Toy | SphereMixture | Digits | ArrayFile = field(default_factory=Toy)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     flow: ParticleFlow = field(default_factory=ParticleFlow)
     regression: Regression = field(default_factory=Regression)

@@ -1,9 +1,22 @@
-"""Data sets, each with an exact sampler."""
+"""Data sets: exact samplers, and rows of files that are split for training and measuring."""
 
 from .array import ArrayFile, read_points
-from .distribution import Distribution, Geometry, Modes
+from .digits import Digits
+from .distribution import Distribution, Geometry, Labelled, Modes, labelled
 from .named import named
 from .sphere import SphereMixture
 from .toy import Toy
 
-__all__ = ["ArrayFile", "Distribution", "Geometry", "Modes", "SphereMixture", "Toy", "named", "read_points"]
+__all__ = [
+    "ArrayFile",
+    "Digits",
+    "Distribution",
+    "Geometry",
+    "Labelled",
+    "Modes",
+    "SphereMixture",
+    "Toy",
+    "labelled",
+    "named",
+    "read_points",
+]

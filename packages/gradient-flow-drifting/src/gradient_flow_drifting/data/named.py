@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import get_args
 
 from .array import ArrayFile
+from .digits import Digits
 from .sphere import SphereMixture
 from .toy import Toy, ToyName
 
-NAMES = (*get_args(ToyName), "sphere")
+NAMES = (*get_args(ToyName), "sphere", "digits")
 
 
-def named(name: str) -> Toy | SphereMixture | ArrayFile:
+def named(name: str) -> Toy | SphereMixture | Digits | ArrayFile:
     """The data set of a name, or the array in a file.
 
     Args:
-        name: One of `NAMES`, or the path of a `.npy` or `.pt` file.
+        name: One of `NAMES`, or the path of a `.npy`, `.npz` or `.pt` file.
 
     Returns:
         The data set.
@@ -32,7 +33,9 @@ def named(name: str) -> Toy | SphereMixture | ArrayFile:
     """
     if name == "sphere":
         return SphereMixture()
-    if Path(name).suffix in (".npy", ".pt"):
+    if name == "digits":
+        return Digits()
+    if Path(name).suffix in (".npy", ".npz", ".pt"):
         return ArrayFile(Path(name))
     if name not in NAMES:
         near = get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]

@@ -4,16 +4,16 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .distribution import Distribution, Geometry, Modes, require_count
+from .distribution import Geometry, Labelled, Modes, require_count, require_label
 
 
 @dataclass(frozen=True)
 class SphereMixture:
-    """Six von Mises–Fisher components of equal share on the axes of the sphere S².
+    """Six von Mises–Fisher components of equal share on the axes of the sphere S², which are its classes.
 
     Attributes:
         kappa: Concentration of each; near its centre a component has the deviation 1/√κ, in radians.
@@ -62,6 +62,11 @@ class SphereMixture:
         """None: every draw is fresh."""
         return None
 
+    @property
+    def image_shape(self) -> None:
+        """None: no images."""
+        return None
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
         r"""Draw independent points of unit norm.
 
@@ -78,15 +83,59 @@ class SphereMixture:
         Raises:
             ValueError: If `count` is below one.
         """
+        return self.sample_labelled(count, generator)[0]
+
+    @property
+    def classes(self) -> int:
+        """Six, one for each component."""
+        return 6
+
+    def sample_labelled(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "count 3"], Int[Tensor, " count"]]:
+        """Draw independent points with the number of the component that each is of.
+
+        Args:
+            count: How many.
+            generator: Where the randomness comes from, on the CPU.
+
+        Returns:
+            Points and labels, which are the rows of `modes.centres`.
+
+        Raises:
+            ValueError: If `count` is below one.
+        """
         require_count(count)
-        centre = self.modes.centres[torch.randint(6, (count,), generator=generator)]
+        labels = torch.randint(6, (count,), generator=generator)
+        return self._points(labels, generator), labels
+
+    def sample_class(self, label: int, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
+        """Draw independent points of one component.
+
+        Args:
+            label: Its number.
+            count: How many.
+            generator: Where the randomness comes from, on the CPU.
+
+        Returns:
+            The points.
+
+        Raises:
+            ValueError: If `count` is below one or there is no such component.
+        """
+        require_count(count)
+        require_label(label, self.classes)
+        return self._points(torch.full((count,), label), generator)
+
+    def held_out(self) -> tuple[Labelled, Labelled]:
+        """The sampler itself: every draw is fresh."""
+        return self, self
+
+    def _points(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        centre, count = self.modes.centres[labels], len(labels)
         uniform = torch.rand(count, 1, generator=generator, dtype=torch.float64)
         floor = math.exp(-2 * self.kappa)
         cosine = (1 + torch.log(uniform + (1 - uniform) * floor) / self.kappa).clamp(-1, 1).float()
         around = torch.randn(count, 3, generator=generator)
         tangent = normalize(around - (around * centre).sum(1, keepdim=True) * centre, dim=1)
         return normalize(cosine * centre + (1 - cosine**2).clamp(min=0).sqrt() * tangent, dim=1)
-
-    def held_out(self) -> tuple[Distribution, Distribution]:
-        """The sampler itself: every draw is fresh."""
-        return self, self

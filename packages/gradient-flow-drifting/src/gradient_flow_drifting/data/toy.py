@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from .distribution import Distribution, Geometry, Modes, require_count
+from .distribution import Geometry, Labelled, Modes, require_count, require_label
 
 ToyName = Literal["8gaussians", "25grid", "moons", "checkerboard", "swissroll", "pinwheel", "two_spirals", "ring"]
 
 
 class _Recipe(NamedTuple):
-    draw: Callable[[int, torch.Generator], Tensor]
+    draw: Callable[[Tensor, torch.Generator], Tensor]  # of the number of each point's part: mode, cell, arm, half
+    parts: int
     mean: tuple[float, float]
     variance: float
     centres: Tensor | None = None
@@ -34,7 +35,8 @@ class Toy:
     `checkerboard`: eight filled cells of 4 × 4. `swissroll`: one and a half turns from radius 1.5π to 4.5π, noise 1.
     `pinwheel`: five arms, radial deviation 0.3, tangential 0.1, rate of the twist 0.25 (Johnson et al. 2016).
     `two_spirals`: 540° each, opposite, noise 0.1, with the uniform spread of a sixth that FFJORD's set has (Grathwohl
-    et al. 2019). `ring`: a circle of radius one, noise 0.1.
+    et al. 2019). `ring`: a circle of radius one, noise 0.1. The parts of a set (modes, cells, arms, half circles,
+    spirals) are its classes; `swissroll` and `ring` have none.
 
     Attributes:
         name: Which one.
@@ -90,6 +92,11 @@ class Toy:
         """None: every draw is fresh."""
         return None
 
+    @property
+    def image_shape(self) -> None:
+        """None: no images."""
+        return None
+
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
         """Draw independent points, mean zero and unit average variance.
 
@@ -103,64 +110,107 @@ class Toy:
         Raises:
             ValueError: If `count` is below one.
         """
-        require_count(count)
-        recipe = _RECIPES[self.name]
-        return (recipe.draw(count, generator) - torch.tensor(recipe.mean)) / math.sqrt(recipe.variance)
+        return self.sample_labelled(count, generator)[0]
 
-    def held_out(self) -> tuple[Distribution, Distribution]:
+    @property
+    def classes(self) -> int:
+        """How many parts the set has, where it is more than one."""
+        parts = _RECIPES[self.name].parts
+        return parts if parts > 1 else 0
+
+    def sample_labelled(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "count 2"], Int[Tensor, " count"]]:
+        """Draw independent points with the number of the part that each is of.
+
+        Args:
+            count: How many.
+            generator: Where the randomness comes from, on the CPU.
+
+        Returns:
+            Points and labels.
+
+        Raises:
+            ValueError: If `count` is below one.
+        """
+        require_count(count)
+        labels = torch.randint(_RECIPES[self.name].parts, (count,), generator=generator)
+        return self._points(labels, generator), labels
+
+    def sample_class(self, label: int, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
+        """Draw independent points of one part.
+
+        Args:
+            label: Its number.
+            count: How many.
+            generator: Where the randomness comes from, on the CPU.
+
+        Returns:
+            The points.
+
+        Raises:
+            ValueError: If `count` is below one or there is no such part.
+        """
+        require_count(count)
+        require_label(label, self.classes)
+        return self._points(torch.full((count,), label), generator)
+
+    def held_out(self) -> tuple[Labelled, Labelled]:
         """The sampler itself: every draw is fresh."""
         return self, self
 
+    def _points(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        recipe = _RECIPES[self.name]
+        return (recipe.draw(labels, generator) - torch.tensor(recipe.mean)) / math.sqrt(recipe.variance)
 
-def _mixture(centres: Tensor, deviation: float) -> Callable[[int, torch.Generator], Tensor]:
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        which = torch.randint(len(centres), (count,), generator=generator)
-        return centres[which] + deviation * torch.randn(count, 2, generator=generator)
+
+def _mixture(centres: Tensor, deviation: float) -> Callable[[Tensor, torch.Generator], Tensor]:
+    def draw(mode: Tensor, generator: torch.Generator) -> Tensor:
+        return centres[mode] + deviation * torch.randn(len(mode), 2, generator=generator)
 
     return draw
 
 
-def _moons(count: int, generator: torch.Generator) -> Tensor:
-    angle = math.pi * torch.rand(count, generator=generator)
-    upper = torch.rand(count, 1, generator=generator) < 0.5
-    outer = torch.stack([angle.cos(), angle.sin()], 1)
-    inner = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], 1)
-    return torch.where(upper, outer, inner) + 0.1 * torch.randn(count, 2, generator=generator)
+def _moons(half: Tensor, generator: torch.Generator) -> Tensor:
+    angle = math.pi * torch.rand(len(half), generator=generator)
+    upper = torch.stack([angle.cos(), angle.sin()], 1)
+    lower = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], 1)
+    return torch.where(half[:, None] == 0, upper, lower) + 0.1 * torch.randn(len(half), 2, generator=generator)
 
 
-def _checkerboard(count: int, generator: torch.Generator) -> Tensor:
-    column = torch.randint(4, (count,), generator=generator)
-    row = 2 * torch.randint(2, (count,), generator=generator) + column % 2
-    return torch.stack([column, row], 1) + torch.rand(count, 2, generator=generator) - 2
+def _checkerboard(cell: Tensor, generator: torch.Generator) -> Tensor:
+    column = cell // 2
+    row = 2 * (cell % 2) + column % 2
+    return torch.stack([column, row], 1) + torch.rand(len(cell), 2, generator=generator) - 2
 
 
-def _swissroll(count: int, generator: torch.Generator) -> Tensor:
-    angle = 1.5 * math.pi * (1 + 2 * torch.rand(count, generator=generator))
+def _swissroll(part: Tensor, generator: torch.Generator) -> Tensor:
+    angle = 1.5 * math.pi * (1 + 2 * torch.rand(len(part), generator=generator))
     spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-    return spiral + torch.randn(count, 2, generator=generator)
+    return spiral + torch.randn(len(part), 2, generator=generator)
 
 
-def _pinwheel(count: int, generator: torch.Generator) -> Tensor:
-    arm = torch.randint(5, (count,), generator=generator) * (2 * math.pi / 5)
+def _pinwheel(arm: Tensor, generator: torch.Generator) -> Tensor:
+    count = len(arm)
     along = 1 + 0.3 * torch.randn(count, generator=generator)
     across = 0.1 * torch.randn(count, generator=generator)
-    twist = arm + 0.25 * along.exp()
+    twist = arm * (2 * math.pi / 5) + 0.25 * along.exp()
     cosine, sine = twist.cos(), twist.sin()
     return 2 * torch.stack([along * cosine + across * sine, across * cosine - along * sine], 1)
 
 
-def _two_spirals(count: int, generator: torch.Generator) -> Tensor:
+def _two_spirals(which: Tensor, generator: torch.Generator) -> Tensor:
+    count = len(which)
     angle = 3 * math.pi * torch.rand(count, generator=generator).sqrt()
     spiral = (
         angle[:, None] * torch.stack([-angle.cos(), angle.sin()], 1) + torch.rand(count, 2, generator=generator) / 2
     )
-    side = 2 * torch.randint(2, (count, 1), generator=generator) - 1
-    return side * spiral / 3 + 0.1 * torch.randn(count, 2, generator=generator)
+    return (1 - 2 * which[:, None]) * spiral / 3 + 0.1 * torch.randn(count, 2, generator=generator)
 
 
-def _ring(count: int, generator: torch.Generator) -> Tensor:
-    angle = 2 * math.pi * torch.rand(count, generator=generator)
-    return torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(count, 2, generator=generator)
+def _ring(part: Tensor, generator: torch.Generator) -> Tensor:
+    angle = 2 * math.pi * torch.rand(len(part), generator=generator)
+    return torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(len(part), 2, generator=generator)
 
 
 _ANGLES = torch.arange(8) * (math.pi / 4)
@@ -176,13 +226,13 @@ _SPIRAL_PRODUCT = (4 / (3 * math.pi) + 2 - 8 / (9 * math.pi**2)) / 2
 _SPIRALS_VARIANCE = (9 * math.pi**2 / 2 + _SPIRAL_PRODUCT + 1 / 6) / 18 + 0.1**2
 
 _RECIPES: dict[str, _Recipe] = {
-    "8gaussians": _Recipe(_mixture(_CIRCLE, math.sqrt(0.1)), (0.0, 0.0), 12.6, _CIRCLE, math.sqrt(0.1)),
-    "25grid": _Recipe(_mixture(_GRID, 0.05), (0.0, 0.0), 8.0025, _GRID, 0.05),
-    "moons": _Recipe(_moons, (0.5, 0.25), _MOONS_VARIANCE),
-    "checkerboard": _Recipe(_checkerboard, (0.0, 0.0), 4 / 3),
-    "swissroll": _Recipe(_swissroll, _SWISSROLL_MEAN, _SWISSROLL_VARIANCE),
-    "pinwheel": _Recipe(_pinwheel, (0.0, 0.0), _PINWHEEL_VARIANCE),
-    "two_spirals": _Recipe(_two_spirals, (0.0, 0.0), _SPIRALS_VARIANCE),
-    "ring": _Recipe(_ring, (0.0, 0.0), 0.5 + 0.1**2),
+    "8gaussians": _Recipe(_mixture(_CIRCLE, math.sqrt(0.1)), 8, (0.0, 0.0), 12.6, _CIRCLE, math.sqrt(0.1)),
+    "25grid": _Recipe(_mixture(_GRID, 0.05), 25, (0.0, 0.0), 8.0025, _GRID, 0.05),
+    "moons": _Recipe(_moons, 2, (0.5, 0.25), _MOONS_VARIANCE),
+    "checkerboard": _Recipe(_checkerboard, 8, (0.0, 0.0), 4 / 3),
+    "swissroll": _Recipe(_swissroll, 1, _SWISSROLL_MEAN, _SWISSROLL_VARIANCE),
+    "pinwheel": _Recipe(_pinwheel, 5, (0.0, 0.0), _PINWHEEL_VARIANCE),
+    "two_spirals": _Recipe(_two_spirals, 2, (0.0, 0.0), _SPIRALS_VARIANCE),
+    "ring": _Recipe(_ring, 1, (0.0, 0.0), 0.5 + 0.1**2),
 }
 assert set(_RECIPES) == set(get_args(ToyName))

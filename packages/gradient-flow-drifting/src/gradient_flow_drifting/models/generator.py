@@ -13,6 +13,7 @@ from papertrio_shared.seed import generator as seeded
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+Space = Literal["euclidean", "sphere", "torus"]
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
@@ -39,7 +40,7 @@ class GeneratorConfig:
         self,
         *,
         dimension: int,
-        geometry: Literal["euclidean", "sphere"] = "euclidean",
+        geometry: Space = "euclidean",
         location: Float[Tensor, " d"] | None = None,
         scale: float = 1.0,
     ) -> "Generator":
@@ -47,10 +48,8 @@ class GeneratorConfig:
         return Generator(self, dimension=dimension, geometry=geometry, location=location, scale=scale)
 
 
-def latents(
-    count: int, *, dimension: int, geometry: Literal["euclidean", "sphere"], generator: torch.Generator
-) -> Float[Tensor, "count d"]:
-    """Draw what a generator starts from: standard normal in Euclidean space, uniform on the sphere.
+def latents(count: int, *, dimension: int, geometry: Space, generator: torch.Generator) -> Float[Tensor, "count d"]:
+    """Draw what a generator starts from: standard normal in Euclidean space, uniform on the sphere and the torus.
 
     Args:
         count: How many.
@@ -70,6 +69,8 @@ def latents(
     """
     if count < 1:
         raise ValueError(f"count = {count}: ask for at least one point")
+    if geometry == "torus":
+        return 2 * torch.pi * torch.rand(count, dimension, generator=generator) - torch.pi
     normal = torch.randn(count, dimension, generator=generator)
     return normalize(normal, dim=-1) if geometry == "sphere" else normal
 
@@ -77,7 +78,8 @@ def latents(
 class Generator(nn.Module):
     """One evaluation of a perceptron takes a latent to a sample.
 
-    Latents are standard normal in Euclidean space and uniform on the sphere; there the output is projected on it.
+    Latents are standard normal in Euclidean space and uniform on the sphere; there the output is projected on it. On
+    the torus they are uniform angles; the perceptron sees their cosines and sines and says how far each is turned.
 
     Args:
         config: Shape of the perceptron.
@@ -98,14 +100,14 @@ class Generator(nn.Module):
         config: GeneratorConfig,
         *,
         dimension: int,
-        geometry: Literal["euclidean", "sphere"] = "euclidean",
+        geometry: Space = "euclidean",
         location: Float[Tensor, " d"] | None = None,
         scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.config, self.dimension, self.geometry = config, dimension, geometry
         layers: list[nn.Module] = []
-        units = dimension
+        units = 2 * dimension if geometry == "torus" else dimension
         for _ in range(config.depth):
             layers += [nn.Linear(units, config.width), _ACTIVATIONS[config.activation]()]
             units = config.width
@@ -115,6 +117,9 @@ class Generator(nn.Module):
 
     def forward(self, latents: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Points, standardised, for latents."""
+        if self.geometry == "torus":
+            turned = latents + self.layers(torch.cat([latents.cos(), latents.sin()], dim=-1)).float()
+            return torch.remainder(turned + torch.pi, 2 * torch.pi) - torch.pi
         points = self.layers(latents)
         if self.geometry == "sphere":
             return normalize(points.float(), dim=-1)  # in half precision it would miss the sphere
