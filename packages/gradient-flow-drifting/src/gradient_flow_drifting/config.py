@@ -9,6 +9,7 @@ from .fields import KernelField
 from .models import GeneratorConfig
 from .stretches import Drifting, ParticleFlow, Regression
 
+SETTLING = Drifting(steps=800, batch=512, positives=1024, learning_rate=3e-4)  # after the regression: little is left
 WATCHED_BANDWIDTHS = (0.1, 0.2, 0.4)
 
 
@@ -38,7 +39,7 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     flow: ParticleFlow = field(default_factory=ParticleFlow)
     regression: Regression = field(default_factory=Regression)
-    objective: Drifting = field(default_factory=Drifting)
+    objective: Drifting = SETTLING
     ema_decay: float = 0.99
     seed: int = 0
     checkpoint_every: int = 500

@@ -1,42 +1,35 @@
-"""Named runs: the finest bandwidth follows the width of a set's modes, the coarsest reaches from one to the next."""
+"""Named runs. One recipe serves every set of low dimension; only the end of the flow follows the width of the modes."""
 
-from .config import TrainConfig
+from dataclasses import replace
+
+from .config import SETTLING, TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
-from .fields import KernelField
-from .stretches import Drifting, ParticleFlow, Regression
-
-_FINE = KernelField(bandwidths=(0.05, 0.15, 0.4))
-_GENTLE = Drifting(learning_rate=5e-3)
+from .stretches import ParticleFlow, Regression
 
 PRESETS: dict[str, TrainConfig] = {
-    "8gaussians": TrainConfig(data=Toy("8gaussians"), objective=Drifting(field=_FINE)),
-    "25grid": TrainConfig(
-        data=Toy("25grid"),
-        flow=ParticleFlow(bandwidth_end=0.02),
-        regression=Regression(steps=1500),
-        objective=Drifting(steps=3000, learning_rate=5e-3, field=KernelField(bandwidths=(0.05, 0.1, 0.2))),
-    ),
-    "moons": TrainConfig(data=Toy("moons"), objective=_GENTLE),
-    "checkerboard": TrainConfig(data=Toy("checkerboard"), regression=Regression(steps=1500), objective=_GENTLE),
-    "swissroll": TrainConfig(data=Toy("swissroll"), regression=Regression(steps=1500), objective=_GENTLE),
-    "pinwheel": TrainConfig(data=Toy("pinwheel"), regression=Regression(steps=1500), objective=_GENTLE),
-    "two_spirals": TrainConfig(data=Toy("two_spirals"), regression=Regression(steps=1500), objective=_GENTLE),
-    "ring": TrainConfig(data=Toy("ring"), objective=_GENTLE),
+    "8gaussians": TrainConfig(data=Toy("8gaussians")),
+    "25grid": TrainConfig(data=Toy("25grid"), flow=ParticleFlow(bandwidth_end=0.02)),
+    "moons": TrainConfig(data=Toy("moons")),
+    "checkerboard": TrainConfig(data=Toy("checkerboard")),
+    "swissroll": TrainConfig(data=Toy("swissroll")),
+    "pinwheel": TrainConfig(data=Toy("pinwheel")),
+    "two_spirals": TrainConfig(data=Toy("two_spirals")),
+    "ring": TrainConfig(data=Toy("ring")),
     "sphere": TrainConfig(data=SphereMixture()),
-    "array": TrainConfig(data=ArrayFile(), objective=_GENTLE),
+    "array": TrainConfig(data=ArrayFile()),
 }
 
 DEMO = TrainConfig(
     flow=ParticleFlow(particles=4096, steps=120),
-    regression=Regression(steps=800),
-    objective=Drifting(steps=1000, field=_FINE),
+    regression=Regression(steps=1500, pairs=32_768),
+    objective=replace(SETTLING, steps=400),
     frames=30,
     draws=4,
 )
 SMOKE = TrainConfig(
     flow=ParticleFlow(particles=1024, pool=1024, steps=50),
-    regression=Regression(steps=150),
-    objective=Drifting(steps=80, field=_FINE),
+    regression=Regression(steps=150, pairs=8192),
+    objective=replace(SETTLING, steps=40),
     frames=9,
     draws=1,
 )

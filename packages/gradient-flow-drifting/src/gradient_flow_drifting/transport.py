@@ -80,7 +80,9 @@ def transport_map(
     """The map of entropic optimal transport from one cloud to another, for the cost of half the squared distance.
 
     The bandwidth falls geometrically from the spread of the clouds to its last value, one iteration at each (ε-scaling,
-    as in Schmitzer, arXiv 1610.06519), so that the coarse parts of the plan are settled before the fine ones.
+    as in Schmitzer, arXiv 1610.06519), so that the coarse parts of the plan are settled before the fine ones. Each
+    iteration starts from where the two before it point to, linearly in h²: without that the potentials lag behind, and
+    of two modes far apart one gets a share that is wrong by several per cent.
 
     Args:
         source: Points of equal weights; evenly spread ones (quasi-random) give a map with less noise.
@@ -106,17 +108,24 @@ def transport_map(
     check_cloud("target", target, like=source)
     if not (math.isfinite(bandwidth) and bandwidth > 0):
         raise ValueError(f"bandwidth: a positive number is needed, found {bandwidth}")
-    centre = target.mean(0)
-    spread = math.sqrt(float(((source - centre).square().sum(1).mean() + (target - centre).square().sum(1).mean())))
-    h, levels = spread, list[float]()
+    g = before = target.new_zeros(len(target))
+    levels = _levels(source, target, bandwidth)
+    for earlier, last, h in zip([0.0, 0.0, *levels], [0.0, *levels], levels, strict=False):
+        slope = (h**2 - last**2) / (last**2 - earlier**2) if earlier > last else 0.0
+        start = g + slope * (g - before)
+        f = _opposite(source, target, start, h, backend)
+        g, before = _opposite(target, source, f, h, backend), g
+    return TransportMap(target, g, bandwidth, backend)
+
+
+def _levels(source: Tensor, target: Tensor, bandwidth: float) -> list[float]:
+    """The bandwidths of the iterations."""
+    h = math.sqrt(sum(float((cloud - cloud.mean(0)).square().sum(1).mean()) for cloud in (source, target)))
+    levels = []
     while h > bandwidth:
         levels.append(h)
         h *= FALL
-    g = target.new_zeros(len(target))
-    for h in [*levels, *SETTLE * [bandwidth]]:
-        f = _opposite(source, target, g, h, backend)
-        g = _opposite(target, source, f, h, backend)
-    return TransportMap(target, g, bandwidth, backend)
+    return levels + SETTLE * [bandwidth]
 
 
 def _lift(points: Tensor, potential: Tensor) -> Tensor:
@@ -125,6 +134,7 @@ def _lift(points: Tensor, potential: Tensor) -> Tensor:
 
 
 def _opposite(x: Tensor, y: Tensor, potential: Tensor, h: float, backend: KdeBackend) -> Tensor:
-    """Half an iteration: the potential of x from that of y, up to a constant."""
+    """Half an iteration: the potential of x from that of y, its mean taken off: constants mean nothing."""
     level = torch.nn.functional.pad(x, (0, 1))
-    return -(h**2) * kde_score(level, _lift(y, potential), bandwidth=h, backend=backend).log_density
+    potential = -(h**2) * kde_score(level, _lift(y, potential), bandwidth=h, backend=backend).log_density
+    return potential - potential.mean()

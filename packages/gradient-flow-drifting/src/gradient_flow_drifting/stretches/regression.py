@@ -1,7 +1,7 @@
 """Second stretch: the network learns to take latents to particles."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from ..drift import gaussian_draws
 from ..transport import transport_map
 from .stretch import TrainingState
 
-SOURCES = 8192  # latents that the transport is found from
+Pairing = Literal["transport", "flow"]
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,18 @@ class Regression:
     label: ClassVar[str] = "regression"
     moves: ClassVar[Literal["particles", "network"]] = "network"
 
-    steps: int = 1000
+    steps: int = 4000
     batch: int = 512
     learning_rate: float = 1e-2
-    pairing: Literal["transport", "flow"] = "transport"
-    pairs: int = 131_072
+    pairing: Pairing = "transport"
+    pairs: int = 65_536
     bandwidth: float = 0.03
 
     def __post_init__(self) -> None:
         require_positive(self, "regression", "batch", "learning_rate", "pairs", "bandwidth")
         require_not_negative(self, "regression", "steps")
+        if self.pairing not in get_args(Pairing):
+            raise ValueError(f'regression.pairing = "{self.pairing}": give one of {", ".join(get_args(Pairing))}')
 
     def build(self, state: TrainingState) -> "RegressionStretch":
         """The stretch."""
@@ -82,7 +84,7 @@ class RegressionStretch:
 
     def _transport(self) -> tuple[Tensor, Tensor]:
         state = self.state
-        there = transport_map(self._even_latents(SOURCES), state.particles, bandwidth=self.config.bandwidth)
+        there = transport_map(self._even_latents(len(state.particles)), state.particles, bandwidth=self.config.bandwidth)
         latents = self._even_latents(self.config.pairs)
         return latents, state.space.projx(there(latents))
 
