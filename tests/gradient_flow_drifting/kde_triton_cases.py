@@ -18,17 +18,20 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
         ((0.6, 1.0, 2.5), "leave_one_out", False),
     ],
 )
-@pytest.mark.parametrize(("n", "m", "d"), [(1, 2, 1), (70, 97, 2), (33, 33, 5), (17, 75, 33)])
+@pytest.mark.parametrize(
+    ("batch", "n", "m", "d"),
+    [((), 1, 2, 1), ((), 70, 97, 2), ((), 33, 33, 5), ((), 17, 75, 33), ((3,), 35, 40, 2), ((2, 2), 5, 17, 19)],
+)
 def test_outputs_and_gradients(
-    n: int, m: int, d: int, widths: tuple[float, ...], self_terms: str, weighted: bool
+    batch: tuple[int, ...], n: int, m: int, d: int, widths: tuple[float, ...], self_terms: str, weighted: bool
 ) -> None:
     results = {}
     for backend, dtype, device in (("reference", torch.float64, "cpu"), ("triton", torch.float32, DEVICE)):
         torch.manual_seed(2)
-        x = torch.randn(n, d)
-        leaves = {"x": x, "y": torch.cat([x, torch.randn(m - n, d)])}
+        x = torch.randn(*batch, n, d)
+        leaves = {"x": x, "y": torch.cat([x, torch.randn(*batch, m - n, d)], dim=-2)}
         if weighted:
-            leaves["weights"] = torch.rand(m) * (torch.arange(m) != 4)
+            leaves["weights"] = torch.rand(*batch, m) * (torch.arange(m) != 4)
         leaves = {name: each.to(device, dtype).requires_grad_() for name, each in leaves.items()}
         result = kde_score(
             leaves["x"],
@@ -62,6 +65,8 @@ def test_strided_input_and_no_queries() -> None:
     assert none.log_density.shape == (2, 0)
     (grad,) = torch.autograd.grad(none.score.sum() + none.log_density.sum(), y)
     assert not grad.any()
+    no_problem = kde_score(x[None][:0], y[None][:0], bandwidth=(1.0, 2.0), backend="triton")
+    assert no_problem.score.shape == (2, 0, 20, 6)
 
 
 def test_low_dimensions_are_free_of_cancellation() -> None:

@@ -88,6 +88,22 @@ def test_particles_leave_points_and_pictures(
     assert np.load("p/particles.npy").shape == (200, 3 if data == "sphere" else 4)
 
 
+def test_particles_follow_a_field_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["particles", "moons", "--count", "100", "--points", "150", "--steps", "4", "--out", str(tmp_path)]
+    for words in (["field:sinkhorn-drift", "--field.blur", "0.3"], ["field:sliced-wasserstein"], ["field:bi-softmax"]):
+        assert main([*argv, *words]) == 0
+        assert "W₂" in capsys.readouterr().out
+    assert main([*argv, "field:sinkhorn-drift", "--field.blur", "-1"]) == 2
+    assert "field.blur = -1.0: give a positive number" in capsys.readouterr().err
+
+
+def test_a_run_follows_a_field_that_is_named(tmp_path: Path) -> None:
+    words = ["objective.field:bi-softmax", "--objective.field.affinity-floor", "None", "--objective.negatives", "same"]
+    assert main(["train", "moons", "--out", str(tmp_path / "a"), *TINY, *words]) == 0
+    field = json.loads((tmp_path / "a" / "config.json").read_text())["objective"]["field"]
+    assert (field["class"], field["affinity_floor"]) == ("BiSoftmax", None)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

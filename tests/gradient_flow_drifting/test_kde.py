@@ -1,16 +1,19 @@
 """The op against an oracle, its back ends against the reference, and the laws of a density estimate."""
 
+import itertools
 import math
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
 from close import assert_close_by_name
 from gradient_flow_drifting import kde_score
-from gradient_flow_drifting.ops.kde import _attention
-from gradient_flow_drifting.ops.kde.reference import weighted_mean_reference
+from gradient_flow_drifting.ops import kde
+from gradient_flow_drifting.ops.kde import _attention, _matmul, _precision
+from gradient_flow_drifting.ops.kde.reference import score_reference
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -31,7 +34,7 @@ def mixture(y: Tensor, bandwidth: float, weights: Tensor) -> MixtureSameFamily:
     return MixtureSameFamily(Categorical(weights), Independent(Normal(y, bandwidth), 1))
 
 
-@pytest.mark.parametrize("backend", ["reference", "attention"])
+@pytest.mark.parametrize("backend", ["reference", "attention", "matmul"])
 @pytest.mark.parametrize(("n", "m", "d"), SIZES)
 def test_against_mixture_of_normals(backend: str, n: int, m: int, d: int) -> None:
     x, y = clouds(n, m, d)
@@ -45,7 +48,7 @@ def test_against_mixture_of_normals(backend: str, n: int, m: int, d: int) -> Non
     assert_close_by_name(result._asdict(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["reference", "attention"])
+@pytest.mark.parametrize("backend", ["reference", "attention", "matmul"])
 def test_leaving_one_out_changes_sum_and_normaliser(backend: str) -> None:
     _, y = clouds(9, 9, 2)
     weights = torch.rand(9, dtype=torch.float64) + 0.1
@@ -60,36 +63,107 @@ def test_leaving_one_out_changes_sum_and_normaliser(backend: str) -> None:
             assert torch.allclose(result.log_density[i], expected.log_density[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("self_terms", ["keep", "leave_one_out"])
-@pytest.mark.parametrize("widths", [(0.6,), (0.4, 0.9, 2.0)])
-@pytest.mark.parametrize(("n", "m", "d"), [(20, 33, 1), (33, 33, 2), (40, 67, 19)])
-def test_attention_against_reference_with_two_derivatives(
-    n: int, m: int, d: int, widths: tuple[float, ...], self_terms: str, weighted: bool
+def outputs_and_gradients(
+    backend: str, batch: tuple[int, ...], n: int, m: int, d: int, self_terms: str, weighted: bool, widths: list[float]
+) -> dict[str, Tensor]:
+    """Outputs, and first and second derivatives of a random linear form of them, by name; the same at each call."""
+    torch.manual_seed(1)
+    x = torch.randn(*batch, n, d, dtype=torch.float64)
+    leaves = {"x": x, "y": torch.cat([x, 0.5 + torch.randn(*batch, m - n, d, dtype=torch.float64)], dim=-2)}
+    if weighted:
+        leaves["weights"] = torch.rand(*batch, m, dtype=torch.float64) * (torch.arange(m) != 4)
+    for each in leaves.values():
+        each.requires_grad_()
+    result = kde_score(
+        leaves["x"],
+        leaves["y"],
+        bandwidth=[width * math.sqrt(d) for width in widths],
+        weights=leaves.get("weights"),
+        self_terms=self_terms,
+        backend=backend,
+    )
+
+    def form(tensors: Iterable[Tensor]) -> Tensor:
+        return sum((each * torch.randn(each.shape).to(each)).sum() for each in tensors)
+
+    loss, inputs = form(result), list(leaves.values())
+    first = torch.autograd.grad(loss, inputs, create_graph=True)
+    plain = torch.autograd.grad(loss, inputs, retain_graph=True)
+    second = torch.autograd.grad(form(first), inputs)
+    return {
+        **result._asdict(),
+        **{f"grad_{name}": each for name, each in zip(leaves, plain, strict=True)},
+        **{f"second_{name}": each for name, each in zip(leaves, second, strict=True)},
+    }
+
+
+# of the eight combinations those four that hold every pair of choices
+CHOICES = [
+    ("keep", False, [0.6]),
+    ("leave_one_out", True, [0.6]),
+    ("keep", True, [0.4, 0.9, 2.0]),
+    ("leave_one_out", False, [0.4, 0.9, 2.0]),
+]
+SHAPES = [((), 20, 33, 1), ((), 33, 33, 2), ((), 40, 67, 19), ((5,), 20, 33, 2), ((2, 3), 7, 11, 19)]
+
+
+@pytest.mark.parametrize(("self_terms", "weighted", "widths"), CHOICES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backend", ["attention", "matmul"])
+def test_backends_against_reference_with_two_derivatives(
+    backend: str,
+    shape: tuple[tuple[int, ...], int, int, int],
+    self_terms: str,
+    weighted: bool,
+    widths: list[float],
 ) -> None:
-    bandwidth = tuple(width * math.sqrt(d) for width in widths)
-    results = {}
-    for backend in ("reference", "attention"):
-        torch.manual_seed(1)
-        leaves = dict(zip("xy", (each.clone().requires_grad_() for each in clouds(n, m, d)), strict=True))
-        u = torch.rand(m, dtype=torch.float64) * (torch.arange(m) != 4) if weighted else None
-        if u is not None:
-            leaves["weights"] = u.requires_grad_()
-        result = kde_score(
-            leaves["x"], leaves["y"], bandwidth=bandwidth, weights=u, self_terms=self_terms, backend=backend
-        )
-        loss = sum((each * torch.randn_like(each)).sum() for each in result)
-        first = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
-        plain = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True)
-        second = torch.autograd.grad(
-            sum((each * torch.randn_like(each)).sum() for each in first), list(leaves.values())
-        )
-        results[backend] = {
-            **result._asdict(),
-            **{f"grad_{name}": each for name, each in zip(leaves, plain, strict=True)},
-            **{f"second_{name}": each for name, each in zip(leaves, second, strict=True)},
-        }
-    assert_close_by_name(results["attention"], results["reference"], rtol=1e-11)
+    actual, expected = (outputs_and_gradients(b, *shape, self_terms, weighted, widths) for b in (backend, "reference"))
+    assert_close_by_name(actual, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("block", [1, 50, 100, 700])
+@pytest.mark.parametrize("shape", [((), 20, 33, 3), ((5,), 8, 11, 3)])
+def test_one_result_whatever_the_block(
+    shape: tuple[tuple[int, ...], int, int, int], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (*shape, "leave_one_out", True, [0.5, 1.0])
+    whole = outputs_and_gradients("matmul", *arguments)
+    monkeypatch.setattr(_matmul, "BLOCK", block)
+    assert_close_by_name(outputs_and_gradients("matmul", *arguments), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["reference", "attention", "matmul"])
+@pytest.mark.parametrize("self_terms", ["keep", "leave_one_out"])
+def test_each_problem_of_a_batch_is_alone(backend: str, self_terms: str) -> None:
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    y, weights = torch.cat([x, x + 1], dim=-2), torch.rand(2, 3, 10, dtype=torch.float64)
+    x, y = (each * 2.0 ** torch.arange(6).view(2, 3, 1, 1) for each in (x, y))
+    for bandwidth in (1.0, [1.0, 3.0]):
+        options = {"bandwidth": bandwidth, "self_terms": self_terms, "backend": backend}
+        whole = kde_score(x, y, weights=weights, **options)
+        for i, j in itertools.product(range(2), range(3)):
+            alone = kde_score(x[i, j], y[i, j], weights=weights[i, j], **options)
+            assert torch.allclose(whole.score[..., i, j, :, :], alone.score, rtol=1e-11, atol=1e-11)
+            assert torch.allclose(whole.log_density[..., i, j, :], alone.log_density, rtol=1e-11, atol=1e-11)
+    none = kde_score(x[:, :0], y[:, :0], bandwidth=[1.0, 2.0], self_terms=self_terms, backend=backend)
+    assert none.score.shape == (2, 2, 0, 5, 4)
+    assert none.log_density.shape == (2, 2, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "widths", "expected"),
+    [
+        ((256, 2), (512, 2), 3, "attention"),
+        ((8192, 256), (8192, 256), 1, "attention"),
+        ((8192, 256), (8192, 256), 3, "attention"),
+        ((9, 64, 256), (9, 160, 256), 1, "matmul"),
+        ((9, 64, 2), (9, 160, 2), 1, "attention"),
+        ((512, 256), (512, 256), 1, "attention"),
+        ((512, 256), (512, 256), 3, "matmul"),
+    ],
+)
+def test_a_cpu_chooses_by_shape(x: tuple[int, ...], y: tuple[int, ...], widths: int, expected: str) -> None:
+    assert kde._on_cpu(torch.empty(x), torch.empty(y), widths) == expected
 
 
 @pytest.mark.parametrize("leave_one_out", [False, True])
@@ -98,13 +172,13 @@ def test_gradcheck_of_reference(leave_one_out: bool) -> None:
     log_weights = torch.randn(4, dtype=torch.float64, requires_grad=True)
 
     def outputs(x: Tensor, y: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-        return weighted_mean_reference(x, y, log_weights, (0.5, 1.1), leave_one_out)
+        return score_reference(x, y, log_weights, (0.5, 1.1), leave_one_out)
 
     assert torch.autograd.gradcheck(outputs, (x, y, log_weights))
     assert torch.autograd.gradgradcheck(outputs, (x, y, log_weights))
 
 
-@pytest.mark.parametrize("backend", ["reference", "attention"])
+@pytest.mark.parametrize("backend", ["reference", "attention", "matmul"])
 def test_strided_input_and_no_queries(backend: str) -> None:
     x, y = clouds(20, 31, 6, torch.float32)
     strided = [torch.cat([each, each]).T.contiguous().T[: len(each)] for each in (x, y)]
@@ -118,7 +192,7 @@ def test_strided_input_and_no_queries(backend: str) -> None:
         assert none.log_density.shape == (2, 0)
 
 
-@pytest.mark.parametrize("backend", ["reference", "attention"])
+@pytest.mark.parametrize("backend", ["reference", "attention", "matmul"])
 def test_extreme_bandwidths_have_their_limits(backend: str) -> None:
     """A narrow kernel sees the nearest point alone, a wide one all of them evenly."""
     x, y = clouds(20, 30, 2, torch.float32)
@@ -177,38 +251,51 @@ def test_log_density_integrates_to_one() -> None:
     assert abs(float(density.sum()) * 0.04**2 - 1) < 1e-12
 
 
+@pytest.mark.parametrize("backend", ["attention", "matmul"])
 @pytest.mark.parametrize("d", [2, 16])
 @pytest.mark.parametrize("ratio", [0.2, 0.05, 0.02, 0.01, 1e-3])
-def test_float32_keeps_its_stated_bound(d: int, ratio: float) -> None:
+def test_float32_keeps_its_stated_bound(d: int, ratio: float, backend: str) -> None:
     x, y = clouds(256, 512, d, torch.float32)
     x, y = x + 100, y + 100  # far from the origin: the op centres the clouds
     h = ratio * math.sqrt(d)
-    result = kde_score(x, y, bandwidth=h, backend="attention")
+    result = kde_score(x, y, bandwidth=h, backend=backend)
     exact = kde_score(x.double(), y.double(), bandwidth=h, backend="reference")
-    bound = _attention.rounding(x - y.mean(0), y - y.mean(0)) / h**2
-    assert bound > _attention.ROUNDING_LIMIT or ratio >= 0.02
-    bound = bound if bound < _attention.ROUNDING_LIMIT else 0.0  # beyond, there is the rounding of storage alone
+    bound = _precision.rounding(x - y.mean(0), y - y.mean(0)) / h**2
+    assert bound > _precision.ROUNDING_LIMIT or ratio >= 0.02
+    bound = bound if bound < _precision.ROUNDING_LIMIT else 0.0  # beyond, there is the rounding of storage alone
     storage = 1.2e-7 * (exact.log_density.abs() + math.log(512) + d * (1 + abs(math.log(h))))  # of each summand
     assert bool(((result.log_density - exact.log_density).abs() <= bound + storage).all())
     error = (result.score - exact.score).abs() * h**2  # of the mean shift, about a hundred off the origin
     assert float(error.max()) < 4 * bound + 2e-5
 
 
+@pytest.mark.parametrize("backend", ["attention", "matmul"])
+@pytest.mark.parametrize("offset", [0.0, 0.5, 2.0])
+def test_clouds_left_where_they_are_keep_the_bound(offset: float, backend: str) -> None:
+    x, y = (each + offset for each in clouds(256, 512, 8, torch.float32))
+    unit = _precision.rounding(x, y)
+    h = math.sqrt(unit / (2 * 2**-23 * _precision.CENTRED_BEYOND)) * 1.001  # as narrow as is worked about the origin
+    result = kde_score(x, y, bandwidth=h, backend=backend)
+    exact = kde_score(x.double(), y.double(), bandwidth=h, backend="reference")
+    storage = 1.2e-7 * (exact.log_density.abs() + math.log(512) + 8 * (1 + abs(math.log(h))))
+    assert bool(((result.log_density - exact.log_density).abs() <= unit / h**2 + storage).all())
+    assert float((result.score - exact.score).abs().max()) * h**2 < 4 * unit / h**2
+
+
 def test_small_bandwidths_are_worked_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     types = []
-    fused = _attention._fused
 
     def spy(x: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
         types.append((x.dtype, rest[2]))
-        return fused(x, *rest)  # type: ignore[arg-type]
+        return _attention.score_attention(x, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_attention, "_fused", spy)
+    monkeypatch.setattr(kde, "score_attention", spy)
     x, y = clouds(10, 20, 2, torch.float32)
     kde_score(x, y, bandwidth=(0.001, 1.0), backend="attention")
     assert types == [(torch.float32, (1.0,)), (torch.float64, (0.001,))]
 
 
-def test_without_the_fused_operator_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_fused_operator_the_products_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = clouds(10, 20, 2)
     expected = kde_score(x, y, bandwidth=0.5)
     monkeypatch.setattr(_attention, "_FORWARD", None)
@@ -288,6 +375,18 @@ def test_bad_input_is_named() -> None:
         ((x, y), {"bandwidth": [1.0, 1e160]}, r"bandwidth: between .* are possible in torch.float32, found 1e\+160"),
         ((x, y), {"bandwidth": 1.0, "weights": -torch.ones(4)}, r"weights: weights must be finite and ≥ 0, found -1.0"),
         ((x, y), {"bandwidth": 1.0, "weights": torch.zeros(4)}, r"weights: at least 1 positive weights"),
+        ((x[None], y), {"bandwidth": 1.0}, r"y: leading axes \[1\] are needed as in x, found \[\]"),
+        (
+            (x.expand(2, 3, 2), y.expand(2, 4, 2)),
+            {"bandwidth": 1.0, "weights": torch.ones(4)},
+            r"weights: a tensor of 2 × 4 weights, one for each of y, is needed, found shape \[4\]",
+        ),
+        (
+            (x.expand(2, 3, 2), y.expand(2, 4, 2)),
+            {"bandwidth": 1.0, "weights": torch.tensor([[1.0] * 4, [0.0] * 4])},
+            r"weights: at least 1 positive weights are needed, found 0",
+        ),
+        ((x.expand(2, 3, 2), nan.expand(2, 4, 2)), {"bandwidth": 1.0}, r"y: 2 of 8 points have a NaN"),
         (
             (x[:1], y[:1]),
             {"bandwidth": 1.0, "self_terms": "leave_one_out"},

@@ -11,29 +11,47 @@ from cil_small import QUICK, TINY, small_scenario
 from papertrio_shared.checkpoint import load_weights, save_weights
 from papertrio_shared.seed import seed_everything
 from qkd_cil import (
+    APER,
+    EASE,
+    MOS,
     PROFILES,
     QKD,
+    TUNA,
+    AlignmentConfig,
+    APERConfig,
     Finetune,
     FinetuneConfig,
     Joint,
     KeptFeatures,
     LabelledImages,
     Learner,
+    MOSConfig,
+    RanPAC,
+    RanPACConfig,
     SeenTest,
     SimpleCIL,
     Step,
     Task,
+    TUNAConfig,
     evaluate,
     load,
 )
 from qkd_cil.data.images import concatenate
 
 Build = Callable[[], Learner]
+SHORT = AlignmentConfig(epochs=2, draws=8)
 LEARNERS: dict[str, Build] = {
     "simple-cil": lambda: SimpleCIL(backbone=TINY, schedule=QUICK),
     "finetune-adapter": lambda: Finetune(backbone=TINY, schedule=QUICK),
     "finetune-full": lambda: Finetune(FinetuneConfig(trains="full", loss_over="seen"), backbone=TINY, schedule=QUICK),
     "joint": lambda: Joint(backbone=TINY, schedule=QUICK),
+    "aper": lambda: APER(backbone=TINY, schedule=QUICK),
+    "aper-ssf": lambda: APER(APERConfig(tuning="ssf"), backbone=TINY, schedule=QUICK),
+    "aper-vpt": lambda: APER(APERConfig(tuning="vpt-deep", tokens=2), backbone=TINY, schedule=QUICK),
+    "ranpac": lambda: RanPAC(RanPACConfig(projection=50), backbone=TINY, schedule=QUICK),
+    "ease": lambda: EASE(backbone=TINY, schedule=QUICK),
+    "mos": lambda: MOS(MOSConfig(alignment=SHORT), backbone=TINY, schedule=QUICK),
+    "tuna": lambda: TUNA(TUNAConfig(alignment=SHORT), backbone=TINY, schedule=QUICK),
     "qkd": lambda: QKD(replace(PROFILES["robust"], routing_steps=5), backbone=TINY, schedule=QUICK),
     "qkd-paper": lambda: QKD(profile="paper", backbone=TINY, schedule=QUICK),
 }

@@ -1,13 +1,26 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
 from .bandwidth import choose_bandwidth
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import ArrayFile, SphereMixture, Toy
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
-from .kernels import Gaussian, Kernel, VonMisesFisher
-from .manifolds import Euclidean, Manifold, Sphere
+from .kernels import (
+    KERNELS,
+    Gaussian,
+    GeodesicGaussian,
+    InverseMultiquadric,
+    Kernel,
+    Laplace,
+    SharpLaplace,
+    SphereHeat,
+    VonMisesFisher,
+    WrappedGaussian,
+    resolve_kernel,
+)
+from .manifolds import Euclidean, Manifold, Sphere, Torus
 from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
@@ -19,8 +32,10 @@ from .train import resume, train
 
 __all__ = [
     "DIVERGENCES",
+    "KERNELS",
     "PRESETS",
     "ArrayFile",
+    "BiSoftmax",
     "Divergence",
     "Drift",
     "Drifting",
@@ -30,17 +45,26 @@ __all__ = [
     "Gaussian",
     "Generator",
     "GeneratorConfig",
+    "GeodesicGaussian",
+    "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
+    "Laplace",
     "Manifold",
     "ParticleFlow",
     "Regression",
+    "SharpLaplace",
+    "SinkhornDrift",
+    "SlicedWasserstein",
     "Sphere",
+    "SphereHeat",
     "SphereMixture",
+    "Torus",
     "Toy",
     "TrainConfig",
     "VonMisesFisher",
+    "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
     "drift",
@@ -52,6 +76,7 @@ __all__ = [
     "mixed",
     "mode_coverage",
     "resolve_divergence",
+    "resolve_kernel",
     "resume",
     "sliced_wasserstein2",
     "train",

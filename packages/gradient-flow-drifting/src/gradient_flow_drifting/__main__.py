@@ -10,8 +10,10 @@ from papertrio_shared import cli
 from papertrio_shared.seed import generator as seeded
 
 from . import report
+from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .config import TrainConfig
 from .data import Toy, named
+from .fields import KernelField
 from .geometry import space_of
 from .metrics import evaluate_cloud
 from .models import latents
@@ -74,6 +76,7 @@ def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: 
 
 def particles(
     data: Annotated[str, tyro.conf.Positional],
+    path: Annotated[Path | None, tyro.conf.arg(name="data.path")] = None,
     out: Path | None = None,
     count: int = 2000,
     points: int = 4000,
@@ -81,11 +84,13 @@ def particles(
     divergence: str = "kl_qp",
     step_size: float = 0.5,
     seed: int = 0,
+    field: KernelField | BiSoftmax | SinkhornDrift | SlicedWasserstein | None = None,
 ) -> None:
     """Let particles flow to a data set, without a network, and draw their way.
 
     Args:
-        data: Name of a data set, or a .npy or .pt file.
+        data: Name of a data set, or a .npy, .npz or .pt file.
+        path: The file or folder of a data set that is read from one.
         out: Folder of the results; runs/particles-NAME where none is given.
         count: Number of particles.
         points: Number of real points they flow to.
@@ -93,8 +98,9 @@ def particles(
         divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
+        field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
-    source, folder = named(data), out or Path("runs") / f"particles-{Path(data).stem}"
+    source, folder = named(data, path), out or Path("runs") / f"particles-{Path(data).stem}"
     space, stream = space_of(source.geometry), seeded(seed, "particles")
     y = source.sample(points, stream)
     start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
@@ -104,6 +110,7 @@ def particles(
         steps=steps,
         divergence=divergence,
         manifold=space,
+        field="density" if field is None else field,
         step_size=step_size,
         snapshots=min(steps + 1, 40),
         self_terms="leave_one_out",
@@ -112,7 +119,8 @@ def particles(
     write_array(way[-1], folder / "particles.npy")
     picture = picture_of_samples(way[-1], y, geometry=source.geometry)
     save_picture(picture, folder / "particles.png")
-    titles = [f"{divergence}, step {round(i * steps / (len(way) - 1))}" for i in range(len(way))]
+    name = divergence if field is None else type(field).__name__
+    titles = [f"{name}, step {round(i * steps / (len(way) - 1))}" for i in range(len(way))]
     animate(list(way), titles, y, folder / "particles.gif", geometry=source.geometry)
     _list(folder)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .checks import require_positive
-from .data import ArrayFile, Digits, SphereMixture, Toy
+from .data import Source, Toy
 from .fields import KernelField
 from .models import GeneratorConfig
 from .stretches import Drifting, ParticleFlow, Regression
@@ -35,7 +35,7 @@ class TrainConfig:
         precision: As Lightning Fabric spells it; the field itself is always computed in float32.
     """
 
-    data: Toy | SphereMixture | Digits | ArrayFile = field(default_factory=Toy)
+    data: Source = field(default_factory=Toy)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     flow: ParticleFlow = field(default_factory=ParticleFlow)
     regression: Regression = field(default_factory=Regression)

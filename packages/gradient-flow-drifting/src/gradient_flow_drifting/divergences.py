@@ -9,7 +9,6 @@ All but `js` and `mmd2` are of Amari's family $f'' = r^{a-2}$, $w = r^a$: `kl_qp
 `chi2_qp` twice alpha(−1), `chi2_pq` twice alpha(2), `hellinger2` half of alpha(½).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from .checks import nearest_name
 from .ops.kde import KdeScore
 
 
@@ -238,10 +238,7 @@ def _elementary(name: str, known: tuple[str, ...] = tuple(_NAMED)) -> FDivergenc
         except ValueError:
             raise ValueError(f'divergence: "{name}" needs a finite number in its brackets, alpha(0.5) say') from None
 
-    def likeness(other: str) -> tuple[float, int]:
-        return difflib.SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))
-
-    nearest = max((*known, "alpha(0.5)"), key=likeness)
+    nearest = nearest_name(name, (*known, "alpha(0.5)"))
     raise ValueError(
         f'divergence: "{name}" is unknown; did you mean "{nearest}"? There are {", ".join(known)} and alpha(a), '
         "a a number"

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from .config import SETTLING, TrainConfig
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, SphereMixture, Toy, named
 from .stretches import ParticleFlow, Regression
+
+_PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere")
 
 PRESETS: dict[str, TrainConfig] = {
     "8gaussians": TrainConfig(data=Toy("8gaussians")),
@@ -16,6 +18,7 @@ PRESETS: dict[str, TrainConfig] = {
     "two_spirals": TrainConfig(data=Toy("two_spirals")),
     "ring": TrainConfig(data=Toy("ring")),
     "sphere": TrainConfig(data=SphereMixture()),
+    **{name: TrainConfig(data=named(name)) for name in _PLACES},
     "array": TrainConfig(data=ArrayFile()),
 }
 

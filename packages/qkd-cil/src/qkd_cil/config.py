@@ -7,12 +7,17 @@ import tyro
 
 from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
 from qkd_cil.data.scenario import ScenarioConfig
+from qkd_cil.learners.aper import APERConfig
+from qkd_cil.learners.ease import EASEConfig
 from qkd_cil.learners.finetune import FinetuneConfig
 from qkd_cil.learners.fitting import Schedule
 from qkd_cil.learners.joint import JointConfig
 from qkd_cil.learners.learner import Learner
+from qkd_cil.learners.mos import MOSConfig
 from qkd_cil.learners.qkd import PROFILES, QKDConfig
+from qkd_cil.learners.ranpac import RanPACConfig
 from qkd_cil.learners.simple_cil import SimpleCILConfig
+from qkd_cil.learners.tuna import TUNAConfig
 from qkd_cil.models.backbone import BackboneConfig
 
 DataChoice = (
@@ -25,6 +30,11 @@ LearnerChoice = (
     Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]
     | Annotated[FinetuneConfig, tyro.conf.subcommand("finetune", description="one adapter, or all, goes on learning")]
     | Annotated[JointConfig, tyro.conf.subcommand("joint", description="anew on all tasks so far: the upper bound")]
+    | Annotated[APERConfig, tyro.conf.subcommand("aper", description="class means of the frozen and a tuned network")]
+    | Annotated[RanPACConfig, tyro.conf.subcommand("ranpac", description="ridge regression on random features")]
+    | Annotated[EASEConfig, tyro.conf.subcommand("ease", description="a subspace for each task, prototypes in all")]
+    | Annotated[MOSConfig, tyro.conf.subcommand("mos", description="merged adapters, retrieval that corrects itself")]
+    | Annotated[TUNAConfig, tyro.conf.subcommand("tuna", description="the surest adapter and one merged of all")]
     | Annotated[QKDConfig, tyro.conf.subcommand("qkd", default=PROFILES["robust"], description="QKD, profile robust")]
     | Annotated[
         QKDConfig, tyro.conf.subcommand("qkd-paper", default=PROFILES["paper"], description="QKD, profile paper")

@@ -90,7 +90,8 @@ class KeptFeatures:
     def outputs(self, learner: Learner, task: int, images: LabelledImages) -> Outputs:
         """Outputs for the test images of one task, made from what was kept of them and keeping what can be kept."""
         batches = images.images.split(learner.schedule.evaluation_batch_size)
-        old = self._parts.get(task, [None] * len(batches))
+        nothing = [torch.empty(len(batch), 0) if learner.keeps_features else None for batch in batches]
+        old = self._parts.get(task, nothing)
         new = [learner.encode(batch, kept) for batch, kept in zip(batches, old, strict=True)]
         if learner.keeps_features:
             self._parts[task] = new

@@ -1,9 +1,12 @@
 """Data sets: exact samplers, and rows of files that are split for training and measuring."""
 
+from .angles import TorusCsv
 from .array import ArrayFile, read_points
 from .digits import Digits
 from .distribution import Distribution, Geometry, Labelled, Modes, labelled
-from .named import named
+from .images import ImageFolder
+from .named import Source, named
+from .places import SphereCsv
 from .sphere import SphereMixture
 from .toy import Toy
 
@@ -12,9 +15,13 @@ __all__ = [
     "Digits",
     "Distribution",
     "Geometry",
+    "ImageFolder",
     "Labelled",
     "Modes",
+    "Source",
+    "SphereCsv",
     "SphereMixture",
+    "TorusCsv",
     "Toy",
     "labelled",
     "named",

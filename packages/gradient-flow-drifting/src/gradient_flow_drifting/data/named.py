@@ -1,36 +1,58 @@
 """Data sets by name."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
 
+from .angles import TorusCsv
 from .array import ArrayFile
 from .digits import Digits
+from .images import ImageFolder
+from .places import SphereCsv
 from .sphere import SphereMixture
 from .toy import Toy, ToyName
 
-NAMES = (*get_args(ToyName), "sphere", "digits")
+Source = Toy | SphereMixture | Digits | ArrayFile | SphereCsv | TorusCsv | ImageFolder
+_FILES: dict[str, ArrayFile | SphereCsv | TorusCsv | ImageFolder] = {
+    "earthquakes-sphere": SphereCsv(Path("earthquakes.csv")),
+    "floods-sphere": SphereCsv(Path("floods.csv")),
+    "fires-sphere": SphereCsv(Path("fires.csv")),
+    "volcanoes-sphere": SphereCsv(Path("volcanoes.csv")),
+    "protein-torus": TorusCsv(Path("angles.csv")),
+    "images": ImageFolder(),
+    "array": ArrayFile(),
+}
+NAMES = (*get_args(ToyName), "sphere", "digits", *_FILES)
 
 
-def named(name: str) -> Toy | SphereMixture | Digits | ArrayFile:
+def named(name: str, path: Path | None = None) -> Source:
     """The data set of a name, or the array in a file.
 
     Args:
         name: One of `NAMES`, or the path of a `.npy`, `.npz` or `.pt` file.
+        path: The user's file or folder, of those sets that are read from one.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: If there is none of that name; the nearest is suggested.
+        ValueError: If there is none of that name, in which case the nearest is suggested, or if it is read from no
+            file and a path is given.
 
     Example:
         >>> named("moons")
         Toy(name='moons')
+        >>> named("floods-sphere", Path("f.csv")).path.name
+        'f.csv'
         >>> named("mons")
         Traceback (most recent call last):
         ValueError: no data set is called 'mons': did you mean 'moons'? There are 8gaussians, ...
     """
+    if name in _FILES:
+        return _FILES[name] if path is None else replace(_FILES[name], path=path)
+    if path is not None:
+        raise ValueError(f"{name} is read from no file: leave the path {path} out; {', '.join(_FILES)} take one")
     if name == "sphere":
         return SphereMixture()
     if name == "digits":

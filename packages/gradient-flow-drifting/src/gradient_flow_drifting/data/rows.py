@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, cast
@@ -242,9 +243,14 @@ def moments(rows: np.ndarray, source: str) -> tuple[Float[Tensor, " d"], float]:
     Raises:
         ValueError: If all rows are the same, or their variance exceeds float32.
     """
-    parts = [_as_floats(rows[start : start + _CHUNK]).double() for start in range(0, len(rows), _CHUNK)]
-    mean = torch.stack([part.sum(0) for part in parts]).sum(0) / len(rows)
-    variance = sum(float((part - mean).square().sum()) for part in parts) / rows.size
+
+    def parts() -> Iterator[Tensor]:  # in double precision, and not all images at once
+        return (_as_floats(rows[start : start + _CHUNK]).double() for start in range(0, len(rows), _CHUNK))
+
+    mean = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for part in parts():
+        mean += part.sum(0) / len(rows)
+    variance = sum(float((part - mean).square().sum()) for part in parts()) / rows.size
     if variance <= torch.finfo(torch.float32).tiny:
         raise ValueError(f"{source}: all rows are the same point in float32: there is nothing to learn")
     if variance > torch.finfo(torch.float32).max:
@@ -281,9 +287,8 @@ def as_labels(values: np.ndarray, count: int, source: str) -> tuple[Int[Tensor, 
 
 
 def _as_floats(rows: np.ndarray) -> Tensor:
-    if rows.dtype == np.uint8:
-        return torch.from_numpy(rows).float() / 255
-    return torch.from_numpy(rows).float()
+    floats = torch.from_numpy(rows.astype(np.float32))
+    return floats / 255 if rows.dtype == np.uint8 else floats
 
 
 def _choose(among: Tensor, count: int, generator: torch.Generator) -> Tensor:

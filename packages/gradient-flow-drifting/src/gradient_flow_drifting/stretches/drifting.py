@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from ..checks import require_not_negative, require_positive
 from ..fields import KernelField
 from .stretch import TrainingState, finite
@@ -33,7 +34,7 @@ class Drifting:
     batch: int = 256
     positives: int = 512
     learning_rate: float = 1e-2
-    field: KernelField = field(default_factory=KernelField)
+    field: KernelField | BiSoftmax | SinkhornDrift | SlicedWasserstein = field(default_factory=KernelField)
     negatives: Literal["same", "cross_fit"] = "cross_fit"
     step_size: float = 1.0
 

@@ -6,15 +6,31 @@ from pathlib import Path
 from papertrio_shared.checkpoint import CheckpointError, load_weights
 from papertrio_shared.run import dict_to_config
 
+from qkd_cil.learners.alignment import AlignmentConfig
+from qkd_cil.learners.aper import APER, APERConfig
+from qkd_cil.learners.ease import EASE, EASEConfig
 from qkd_cil.learners.finetune import Finetune, FinetuneConfig
 from qkd_cil.learners.fitting import Batch, Schedule, Step
 from qkd_cil.learners.joint import Joint, JointConfig
 from qkd_cil.learners.learner import FORMAT, Learner, LearnerConfig, Outputs
+from qkd_cil.learners.mos import MOS, MOSConfig
 from qkd_cil.learners.qkd import PROFILES, QKD, QKDConfig
+from qkd_cil.learners.ranpac import RanPAC, RanPACConfig
 from qkd_cil.learners.simple_cil import SimpleCIL, SimpleCILConfig
+from qkd_cil.learners.tuna import TUNA, TUNAConfig
 from qkd_cil.models.backbone import BackboneConfig
 
-AnyLearnerConfig = SimpleCILConfig | FinetuneConfig | JointConfig | QKDConfig
+AnyLearnerConfig = (
+    SimpleCILConfig
+    | FinetuneConfig
+    | JointConfig
+    | APERConfig
+    | RanPACConfig
+    | EASEConfig
+    | MOSConfig
+    | TUNAConfig
+    | QKDConfig
+)
 
 
 def load(path: str | Path, *, weights: str | Path | None = None, device: str = "auto") -> Learner:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a task is trained: stochastic gradient descent, learning rate on a cosine down to zero.
+    """How a task is trained.
 
     Args:
         epochs: Passes over the task's images.
         batch_size: Images of a step.
+        optimizer: Stochastic gradient descent, or Adam (the prompt methods are published with it).
         learning_rate: At the first step.
-        momentum: Of the gradient descent.
+        decay: The learning rate goes on a cosine down to zero, or stays constant.
+        momentum: Of the gradient descent; Adam has its own.
         weight_decay: Of every trained parameter.
         augmentation: Random changes of the training images.
         evaluation_batch_size: Images of one pass when nothing is trained.
@@ -40,7 +42,9 @@ class Schedule:
 
     epochs: int = 20
     batch_size: int = 32
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.05
+    decay: Literal["cosine", "constant"] = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -99,17 +103,14 @@ def fit(learner: "Learner", task: Task, on_step: Callable[[Step], None] | None =
     Raises:
         FloatingPointError: If the loss is no longer finite.
     """
-    parameters = learner.parameters_to_train()
     schedule = learner.schedule
-    if not parameters or not schedule.epochs:
+    if not learner.parameters_to_train() or not schedule.epochs:
         return
     images = learner.training_images(task)
     targets = learner.positions(images.labels)
-    optimizer = torch.optim.SGD(
-        parameters, lr=schedule.learning_rate, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
+    optimizer = _optimizer(learner.parameter_groups(), schedule)
     steps = schedule.epochs * math.ceil(len(images) / schedule.batch_size)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if schedule.decay == "cosine" else None
     step = 0
     with progress(range(steps), f"task {task.index}") as bar:
         for _ in range(schedule.epochs):
@@ -119,7 +120,10 @@ def fit(learner: "Learner", task: Task, on_step: Callable[[Step], None] | None =
                 optimizer.zero_grad()
                 total.backward()
                 optimizer.step()
-                cosine.step()
+                if decay is not None:
+                    decay.step()
+                with torch.no_grad():
+                    learner.after_step()
                 values = {name: value.item() for name, value in losses.items()}
                 if not all(map(math.isfinite, values.values())):
                     raise FloatingPointError(
@@ -129,6 +133,13 @@ def fit(learner: "Learner", task: Task, on_step: Callable[[Step], None] | None =
                     on_step(Step(task.index, step, values))
                 step += 1
                 bar.update()
+
+
+def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
+    rate, shrink = schedule.learning_rate, schedule.weight_decay
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, weight_decay=shrink)
+    return torch.optim.SGD(groups, lr=rate, momentum=schedule.momentum, weight_decay=shrink)
 
 
 def _inputs(learner: "Learner", images: "LabelledImages", rows: Tensor) -> Tensor:

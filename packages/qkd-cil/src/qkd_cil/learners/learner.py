@@ -4,7 +4,8 @@ A method is one file: a frozen config class whose `build` makes the learner, and
 Whoever uses it sees `fit_task`, `predict`, `save` and `load`; `fit_task` calls, in this order,
 
 1. `begin_task(task)`: grow what must grow;
-2. `training_step(batch)` for every batch of every epoch, as long as `parameters_to_train()` names any;
+2. `training_step(batch)` for every batch of every epoch, as long as `parameters_to_train()` names any, each followed by
+   a step of the optimizer and `after_step()`;
 3. `end_task(task)`: prototypes, alignment, merging.
 
 Judging goes through `classify(encode(images))`. What was learned lies in parameters and buffers alone, so that
@@ -15,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -65,12 +66,12 @@ class Learner(nn.Module, ABC):
         device: Where it runs; `auto`: on a GPU where there is one.
 
     Attributes:
-        keeps_features: Whether what `encode` gave for an image stays valid in later tasks, so that it can be kept.
+        keeps_features: Whether `encode` can make use in later tasks of what it gave for an image.
         trains_backbone: Whether the pretrained weights change, so that they belong to what is saved.
         diagnostics: What the method tells about itself after a task, by name; a run logs it.
     """
 
-    keeps_features: ClassVar[bool] = False
+    keeps_features: bool = False
     trains_backbone: bool = False
     classes: Int64[Tensor, " class"]
     task_sizes: Int64[Tensor, " task"]
@@ -112,9 +113,16 @@ class Learner(nn.Module, ABC):
         """What the optimizer changes: every parameter that wants a gradient; with none there are no steps."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The same as the optimizer takes them, where some want a learning rate of their own."""
+        return [{"params": self.parameters_to_train()}]
+
     def training_step(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Terms of the loss by name, weighted: their sum goes down, each of them is logged."""
         raise TypeError(f"{type(self).__name__} has parameters to train, but no training step")
+
+    def after_step(self) -> None:
+        """After each step of the optimizer, without gradients."""
 
     def end_task(self, task: Task) -> None:
         """After training: with the parameters as they stay."""
@@ -125,8 +133,9 @@ class Learner(nn.Module, ABC):
 
         Args:
             images: Images as they come; `prepare` makes them what the network takes.
-            kept: What this method gave for them in an earlier task, if `keeps_features`; the result must have the
-                same bits with it and without it.
+            kept: What this method gave for them in an earlier task, if `keeps_features`; no columns: nothing yet, but
+                the result will be kept, and must have the same bits whenever it is made; None: it will not be kept,
+                and may be made in any way that differs by rounding alone.
 
         Returns:
             One row for each image.

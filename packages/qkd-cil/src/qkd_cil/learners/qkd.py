@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from qkd_cil.data.scenario import Task
+from qkd_cil.learners.features import adapter_features
 from qkd_cil.learners.fitting import Batch, Schedule
 from qkd_cil.learners.learner import Learner, Outputs
 from qkd_cil.models.adapter import Adapter
@@ -208,10 +209,7 @@ class QKD(Learner):
 
     def encode(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
         """Features under every adapter, side by side; those of earlier adapters never change."""
-        known = 0 if kept is None else kept.shape[1] // self.backbone.dim
-        values = self.prepare(images) if known < self.task_count else images
-        new = [self.backbone.adapted(values, tasks=[index])[0] for index in range(known, self.task_count)]
-        return torch.cat([*([] if kept is None else [kept]), *new], dim=1)
+        return adapter_features(self, images, kept, count=self.task_count)
 
     def classify(self, features: Tensor) -> Outputs:
         """Logits of all adapters, mixed by the gate."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from qkd_cil.data.scenario import Task
+from qkd_cil.learners.features import class_means, features_of, new_positions
 from qkd_cil.learners.fitting import Schedule
 from qkd_cil.learners.learner import Learner, Outputs
 from qkd_cil.models.backbone import BackboneConfig
@@ -48,15 +48,12 @@ class SimpleCIL(Learner):
     def end_task(self, task: Task) -> None:
         """A row for each new class: the mean of its features."""
         self.classifier.grow(len(task.classes))
-        parts = task.train.images.split(self.schedule.evaluation_batch_size)
-        features = torch.cat([self.encode(part) for part in parts])
-        targets = self.positions(task.train.labels)
-        for position in targets.unique():
-            self.classifier.set_rows(position[None], features[targets == position].mean(0, keepdim=True))
+        means = class_means(self, task, features_of(self, task.train, self.backbone))
+        self.classifier.set_rows(new_positions(self), means)
 
     def encode(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
         """Features of the frozen network."""
-        return self.backbone(self.prepare(images)) if kept is None else kept
+        return kept if kept is not None and kept.numel() else self.backbone(self.prepare(images))
 
     def classify(self, features: Tensor) -> Outputs:
         """Cosine to each class's mean."""

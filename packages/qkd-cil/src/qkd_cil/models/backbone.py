@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,8 @@ class BackboneConfig:
         embed_dim: Width.
         depth: Number of blocks.
         num_heads: Heads of the attention.
+        inputs: `normalised` by the mean and deviation the weights were trained with, or `raw` values from 0 to 1, as
+            LAMDA-PILOT gives them to every network (a slip: its numbers can only be met with it).
         fingerprint: Expected `Backbone.fingerprint()`; empty: not checked.
         adapter: Shape of the adapters.
 
@@ -51,6 +53,7 @@ class BackboneConfig:
     embed_dim: int | None = None
     depth: int | None = None
     num_heads: int | None = None
+    inputs: Literal["normalised", "raw"] = "normalised"
     fingerprint: str = ""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
 
@@ -108,12 +111,14 @@ class Backbone(nn.Module):
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean of each channel the weights were trained with, of values in [0, 1]."""
-        return tuple(self.vit.pretrained_cfg.get("mean", (0.5, 0.5, 0.5)))
+        raw = self.config.inputs == "raw"
+        return (0.0,) * 3 if raw else tuple(self.vit.pretrained_cfg.get("mean", (0.5, 0.5, 0.5)))
 
     @property
     def std(self) -> tuple[float, ...]:
         """Standard deviation of each channel the weights were trained with."""
-        return tuple(self.vit.pretrained_cfg.get("std", (0.5, 0.5, 0.5)))
+        raw = self.config.inputs == "raw"
+        return (1.0,) * 3 if raw else tuple(self.vit.pretrained_cfg.get("std", (0.5, 0.5, 0.5)))
 
     def fingerprint(self) -> str:
         """SHA-256 of the frozen weights, adapters left out."""
@@ -144,7 +149,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch dim"]:
         """Features of the frozen network, normalised images in."""
-        return self._run(self._embed(images), ())
+        return self._run(self.embed(images), ())
 
     def adapted(
         self, images: Float[Tensor, "batch channel height width"], *, tasks: Sequence[int]
@@ -163,7 +168,7 @@ class Backbone(nn.Module):
         """
         if not tasks or not all(0 <= task < self.adapter_count for task in tasks):
             raise ValueError(f"tasks {list(tasks)}: there are adapters 0 to {self.adapter_count - 1}; ask for these")
-        tokens = self._embed(images).repeat(len(tasks), 1, 1)
+        tokens = self.embed(images).repeat(len(tasks), 1, 1)
         return self._run(tokens, tuple(tasks)).reshape(len(tasks), len(images), -1)
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -175,15 +180,28 @@ class Backbone(nn.Module):
     def parallel_adapters(self) -> list[ParallelAdapters]:
         return [block.mlp for block in self.vit.blocks]
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def drop_adapters(self, first: int) -> None:
+        """Forget the adapters from one on."""
+        for parallel in self.parallel_adapters():
+            del parallel.adapters[first:]
+
+    def embed(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch token dim"]:
         """Tokens that enter the first block: no adapter has touched them."""
         tokens = self.vit._pos_embed(self.vit.patch_embed(images))
         return self.vit.norm_pre(self.vit.patch_drop(tokens))
 
-    def _run(self, tokens: Tensor, active: tuple[int, ...]) -> Tensor:
+    def activate(self, adapters: Sequence[int]) -> None:
+        """Choose the adapters that take part when blocks are run one by one."""
         for parallel in self.parallel_adapters():
-            parallel.active = active
-        return self.vit.forward_head(self.vit.norm(self.vit.blocks(tokens)), pre_logits=True)
+            parallel.active = tuple(adapters)
+
+    def pool(self, tokens: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch dim"]:
+        """Features from the tokens that leave the last block."""
+        return self.vit.forward_head(self.vit.norm(tokens), pre_logits=True)
+
+    def _run(self, tokens: Tensor, active: tuple[int, ...]) -> Tensor:
+        self.activate(active)
+        return self.pool(self.vit.blocks(tokens))
 
 
 def _pretrained(config: BackboneConfig) -> "VisionTransformer":
