@@ -14,12 +14,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from gradient_flow_drifting.data import SphereMixture, Toy
 from gradient_flow_drifting.presets import PRESETS
 from gradient_flow_drifting.report import evaluate_run, write_evaluation
 from gradient_flow_drifting.sample import load
 from gradient_flow_drifting.train import resume, run_config, train
 
-SETS = [name for name in PRESETS if name != "array"]
+SETS = [name for name, config in PRESETS.items() if isinstance(config.data, Toy | SphereMixture)]
 CPU_SECONDS = "cpu_seconds"  # of the training; no file where a run was interrupted
 
 

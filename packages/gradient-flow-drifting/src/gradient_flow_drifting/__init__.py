@@ -29,6 +29,7 @@ from .presets import PRESETS
 from .sample import load
 from .stretches import Drifting, ParticleFlow, Regression
 from .train import resume, train
+from .transport import TransportMap, transport_map
 
 __all__ = [
     "DIVERGENCES",
@@ -63,6 +64,7 @@ __all__ = [
     "Torus",
     "Toy",
     "TrainConfig",
+    "TransportMap",
     "VonMisesFisher",
     "WrappedGaussian",
     "alpha",
@@ -80,5 +82,6 @@ __all__ = [
     "resume",
     "sliced_wasserstein2",
     "train",
+    "transport_map",
     "wasserstein2",
 ]

@@ -10,9 +10,9 @@ finds the potentials of the plan with entropy weight $h^2$, and
 
 $$T(x) = \sum_j \operatorname{softmax}_j\bigl((g_j - \|x - y_j\|^2/2)/h^2\bigr)\, y_j$$
 
-takes any x to the mean of where the plan sends it (Pooladian and Niles-Weed, arXiv 2109.12004): the gradient of a convex
-function, and Brenier's map as h → 0. Both are kernel density estimates, for in one more coordinate a potential is a
-distance: $\tfrac12 \|(x, 0) - (y, \sqrt{2(\max g - g)})\|^2 = \tfrac12 \|x - y\|^2 - g + \max g$.
+takes any x to the mean of where the plan sends it (Pooladian and Niles-Weed, arXiv 2109.12004): the gradient of a
+convex function, and Brenier's map as h → 0. Both are kernel density estimates, for in one more coordinate a potential
+is a distance: $\tfrac12 \|(x, 0) - (y, \sqrt{2(\max g - g)})\|^2 = \tfrac12 \|x - y\|^2 - g + \max g$.
 """
 
 import math
@@ -100,9 +100,9 @@ def transport_map(
 
     Example:
         >>> source = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-        >>> moved = transport_map(source, source + torch.tensor([3.0, 0.0]), bandwidth=0.1)
+        >>> moved = transport_map(source, source + torch.tensor([3.0, 1.0]), bandwidth=0.1)
         >>> [round(value, 1) for value in moved(torch.zeros(1, 2))[0].tolist()]
-        [3.0, 0.0]
+        [3.0, 1.0]
     """
     check_cloud("source", source)
     check_cloud("target", target, like=source)

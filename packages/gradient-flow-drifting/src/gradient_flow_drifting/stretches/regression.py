@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..checks import require_not_negative, require_positive
-from ..drift import gaussian_draws
+from ..geometry import embed, unembed
+from ..models import even_latents
 from ..transport import transport_map
 from .stretch import TrainingState
 
@@ -27,7 +28,7 @@ class Regression:
         batch: Pairs of a step.
         learning_rate: The highest, after a short rise; then it falls as a half cosine.
         pairing: `"transport"`: evenly spread latents, each with its image under the entropic optimal transport from
-            latents to particles (on the sphere by the chord, then projected); `"flow"`: each latent with the particle
+            latents to particles (on a manifold by the chord, then projected); `"flow"`: each latent with the particle
             that started there.
         pairs: Of the transport: their number.
         bandwidth: Of the transport, in the units of the standardised data; see `transport_map`.
@@ -83,16 +84,16 @@ class RegressionStretch:
         return value
 
     def _transport(self) -> tuple[Tensor, Tensor]:
-        state = self.state
-        there = transport_map(self._even_latents(len(state.particles)), state.particles, bandwidth=self.config.bandwidth)
-        latents = self._even_latents(self.config.pairs)
-        return latents, state.space.projx(there(latents))
+        state, geometry = self.state, self.state.data.geometry
+        source, latents = self._even_latents(len(state.particles)), self._even_latents(self.config.pairs)
+        source, target = embed(geometry, source), embed(geometry, state.particles)
+        there = transport_map(source, target, bandwidth=self.config.bandwidth)
+        return latents, unembed(geometry, there(embed(geometry, latents)))
 
     def _even_latents(self, count: int) -> Tensor:
-        """Latents that fill their space more evenly than independent ones."""
-        state = self.state
-        normal = gaussian_draws(1, count, state.data.dimension, generator=state.streams["latents"])[:, 0]
-        return state.space.projx(normal.to(state.particles))
+        data, stream = self.state.data, self.state.streams["latents"]
+        latents = even_latents(count, dimension=data.dimension, geometry=data.geometry, generator=stream)
+        return latents.to(self.state.fabric.device)
 
     def state_dict(self) -> dict[str, Any]:
         """The pairs of the transport, while they are used."""
