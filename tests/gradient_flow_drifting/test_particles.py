@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from gradient_flow_drifting import Gaussian, Sphere, VonMisesFisher, drift, flow_particles, mixed
+from gradient_flow_drifting import Gaussian, Sphere, Torus, VonMisesFisher, drift, flow_particles, mixed
+from gradient_flow_drifting.geometry import space_of
+from gradient_flow_drifting.models import latents
+from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
 MODES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
@@ -84,3 +87,14 @@ def test_bad_input_is_named() -> None:
     for start, data, options, message in cases:
         with pytest.raises(ValueError, match=message):
             flow_particles(start, data, **options)
+
+
+def test_particles_of_the_torus_go_the_short_way_to_a_bunch_at_the_seam() -> None:
+    stream = seeded(0, "torus")
+    start = latents(60, dimension=2, geometry="torus", generator=stream)
+    bunch = Torus().projx(torch.pi + 0.2 * torch.randn(80, 2, generator=stream))
+    found = flow_particles(start, bunch, steps=40, manifold=space_of("torus"), self_terms="leave_one_out")
+    seam = torch.full((2,), torch.pi)
+    assert found.abs().max() <= torch.pi
+    assert float((found < 0).float().mean()) == pytest.approx(0.5, abs=0.15)  # on both sides of it
+    assert float(Torus().dist(found, seam).mean()) == pytest.approx(float(Torus().dist(bunch, seam).mean()), rel=0.3)

@@ -2,8 +2,9 @@
 
 from .bandwidth import choose_bandwidth
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
-from .data import ArrayFile, SphereMixture, Toy
+from .data import ArrayFile, Digits, ImageFolder, SphereCsv, SphereMixture, TorusCsv, Toy, labelled, named
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
 from .fields import Field, KernelField
@@ -21,7 +22,18 @@ from .kernels import (
     resolve_kernel,
 )
 from .manifolds import Euclidean, Manifold, Sphere, Torus
-from .metrics import Evaluation, evaluate, mode_coverage, sliced_wasserstein2, wasserstein2
+from .metrics import (
+    Evaluation,
+    density_coverage,
+    evaluate,
+    evaluate_cloud,
+    frechet_distance,
+    kernel_distance,
+    mode_coverage,
+    precision_recall,
+    sliced_wasserstein2,
+    wasserstein2,
+)
 from .models import Generator, GeneratorConfig
 from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
@@ -37,31 +49,37 @@ __all__ = [
     "PRESETS",
     "ArrayFile",
     "BiSoftmax",
+    "Digits",
     "Divergence",
     "Drift",
     "Drifting",
     "Euclidean",
     "Evaluation",
     "Field",
+    "FlowGenerator",
     "Gaussian",
     "Generator",
     "GeneratorConfig",
     "GeodesicGaussian",
+    "ImageFolder",
     "InverseMultiquadric",
     "KdeScore",
     "Kernel",
     "KernelField",
     "Laplace",
     "Manifold",
+    "OtCfm",
     "ParticleFlow",
     "Regression",
     "SharpLaplace",
     "SinkhornDrift",
     "SlicedWasserstein",
     "Sphere",
+    "SphereCsv",
     "SphereHeat",
     "SphereMixture",
     "Torus",
+    "TorusCsv",
     "Toy",
     "TrainConfig",
     "TransportMap",
@@ -69,14 +87,21 @@ __all__ = [
     "WrappedGaussian",
     "alpha",
     "choose_bandwidth",
+    "density_coverage",
     "drift",
     "drifting_loss",
     "evaluate",
+    "evaluate_cloud",
     "flow_particles",
+    "frechet_distance",
     "kde_score",
+    "kernel_distance",
+    "labelled",
     "load",
     "mixed",
     "mode_coverage",
+    "named",
+    "precision_recall",
     "resolve_divergence",
     "resolve_kernel",
     "resume",

@@ -11,6 +11,9 @@ from papertrio_shared.seed import generator as seeded
 
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import Solver
+from .compare import DEFAULT, methods_of, write_comparison
+from .compare import compare as run_comparison
 from .config import TrainConfig
 from .data import Toy, named
 from .fields import KernelField
@@ -48,6 +51,8 @@ def sample(
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("samples.npy"),
     seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
 ) -> None:
     """Draw samples from a trained generator.
 
@@ -56,20 +61,32 @@ def sample(
         n: How many.
         out: A .npy file.
         seed: The same seed gives the same samples.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
     """
-    write_samples(load(run), n, out, seed=seed)
+    write_samples(load(run), n, out, seed=seed, evaluations=evaluations, solver=solver)
     print(f"{n} samples in {out}")
 
 
-def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: int = 0) -> None:
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    draws: int = 25,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+) -> None:
     """Measure a trained generator beside the floor, the same figures between two real draws.
 
     Args:
         run: Folder of the run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
     """
-    evaluation = report.evaluate_run(load(run), run_config(run), draws=draws, seed=seed)
+    evaluation = report.evaluate_run(
+        load(run), run_config(run), draws=draws, seed=seed, evaluations=evaluations, solver=solver
+    )
     report.write_evaluation(evaluation, run / "evaluation.json")
     print(report.table(evaluation))
 
@@ -125,6 +142,32 @@ def particles(
     _list(folder)
 
 
+def compare(
+    data: Annotated[str, tyro.conf.Positional],
+    methods: str = ",".join(DEFAULT),
+    seeds: int = 5,
+    seconds: float = 20.0,
+    draws: int = 5,
+    jobs: int = 1,
+    out: Path | None = None,
+) -> None:
+    """Train methods on an equal budget of CPU seconds and measure them side by side; run again, it goes on.
+
+    Args:
+        data: Name of a data set, all, or a .npy or .pt file.
+        methods: Names with commas between them; the data set's preset comes first in any case.
+        seeds: How many, from zero.
+        seconds: CPU seconds of training for each run, on one thread.
+        draws: Pairs of draws behind W₂ and its floor, for each seed.
+        jobs: Runs at a time.
+        out: Folder of the results; runs/compare-NAME where none is given.
+    """
+    folder = out or Path("runs") / f"compare-{Path(data).stem}"
+    entries = run_comparison(data, methods_of(methods), folder, seeds=seeds, seconds=seconds, draws=draws, jobs=jobs)
+    print(write_comparison(entries, folder, seconds=seconds))
+    _list(folder, ".md", ".json")
+
+
 def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = False) -> None:
     """Train a one-step generator on eight Gaussians, in well under a minute.
 
@@ -145,9 +188,9 @@ def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = N
     _list(folder)
 
 
-def _list(folder: Path) -> None:
+def _list(folder: Path, *more: str) -> None:
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".npy", ".png", ".gif", ".mp4", ".html", ".safetensors"):
+        if path.suffix in (".npy", ".png", ".gif", ".mp4", ".html", ".safetensors", *more):
             print(path)
 
 
@@ -165,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sample": sample,
         "particles": particles,
         "evaluate": evaluate,
+        "compare": compare,
         "demo": demo,
     }
     description = "One-step generators and particle flows by gradient-flow drifting."

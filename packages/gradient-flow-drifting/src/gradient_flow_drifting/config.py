@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .baselines.ot_cfm import FlowShape, OtCfm
 from .checks import require_positive
 from .data import Source, Toy
 from .fields import KernelField
@@ -39,7 +40,7 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     flow: ParticleFlow = field(default_factory=ParticleFlow)
     regression: Regression = field(default_factory=Regression)
-    objective: Drifting = SETTLING
+    objective: Drifting | OtCfm = SETTLING
     ema_decay: float = 0.99
     seed: int = 0
     checkpoint_every: int = 500
@@ -57,11 +58,15 @@ class TrainConfig:
             raise ValueError("the run has no step: give flow, regression or objective at least one")
         if self.regression.steps and not self.flow.steps:
             raise ValueError("regression needs the pairs of a particle flow: set flow.steps, or regression.steps to 0")
+        if isinstance(self.objective, OtCfm) and (self.flow.steps or self.regression.steps):
+            raise ValueError(
+                "objective ot-cfm trains a velocity from the start: set flow.steps and regression.steps to 0"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay = {self.ema_decay}: give a number in [0, 1)")
 
     @property
-    def stretches(self) -> tuple[ParticleFlow | Regression | Drifting, ...]:
+    def stretches(self) -> tuple[ParticleFlow | Regression | Drifting | OtCfm, ...]:
         """Those that have steps, in their order."""
         return tuple(each for each in (self.flow, self.regression, self.objective) if each.steps)
 
@@ -73,5 +78,10 @@ class TrainConfig:
     @property
     def bandwidths(self) -> tuple[float, ...]:
         """Scales of the diagnostics: those of the field, where it has them."""
-        field = self.objective.field
+        field = self.objective.field if isinstance(self.objective, Drifting) else None
         return field.bandwidths if isinstance(field, KernelField) else WATCHED_BANDWIDTHS
+
+    @property
+    def network(self) -> GeneratorConfig:
+        """Shape of the network that the objective trains: a one-step generator, or a velocity of the same widths."""
+        return FlowShape(**vars(self.generator)) if isinstance(self.objective, OtCfm) else self.generator

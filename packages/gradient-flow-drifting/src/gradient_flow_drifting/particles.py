@@ -13,8 +13,8 @@ from .data import Geometry
 from .divergences import Divergence, resolve_divergence
 from .drift import drift
 from .fields import Field
-from .kernels import Gaussian, Kernel, VonMisesFisher
-from .manifolds import Euclidean, Manifold, Sphere
+from .kernels import Gaussian, Kernel, VonMisesFisher, WrappedGaussian
+from .manifolds import Euclidean, Manifold, Sphere, Torus
 from .ops.kde._checks import check_cloud
 
 
@@ -39,7 +39,7 @@ def flow_particles(
         steps: Number of steps.
         divergence: Name or object, see `divergences`.
         kernel: Kernel of both estimates; where None, three bandwidths, the chosen one of the data (`choose_bandwidth`)
-            and two and four times it, by the Gaussian or, on the sphere, von Mises–Fisher.
+            and two and four times it, by the Gaussian, on the sphere von Mises–Fisher, on the torus wrapped.
         manifold: Space of the points; the kernel's own where None, Euclidean where there is none either.
         field: Of the divergence the `"density"` or the `"exact"` one; or any other field, `SinkhornDrift()` say, which
             needs neither divergence nor kernel.
@@ -116,6 +116,9 @@ def _field_velocity(
 
 
 def _kernel_of(y: Tensor, manifold: Manifold | None) -> Kernel:
+    if isinstance(manifold, Torus):  # chosen by the chords, which know no seam
+        h = choose_bandwidth(torch.cat([y.cos(), y.sin()], dim=1), effective_sample_size=min(16.0, len(y) / 2))
+        return WrappedGaussian(tuple(factor * h for factor in (1, 2, 4)))
     h = choose_bandwidth(y, effective_sample_size=min(16.0, len(y) / 2))
     if isinstance(manifold, Sphere):
         return VonMisesFisher(tuple((factor * h) ** -2 for factor in (1, 2, 4)))

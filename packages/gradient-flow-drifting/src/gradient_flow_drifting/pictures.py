@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,35 @@ def picture_of_samples(
         for points, colour in layers:
             axes.scatter(*_plane(points, geometry), s=2, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         axes.set_title(title, pad=12 if geometry == "sphere" else 6)
+    return figure
+
+
+def picture_of_clouds(
+    clouds: Mapping[str, Float[Tensor, "n d"]],
+    real: Float[Tensor, "m d"],
+    *,
+    geometry: Geometry = "euclidean",
+    columns: int = 4,
+) -> Figure:
+    """Several clouds, each over the real points.
+
+    Args:
+        clouds: Standardised points by the title of their panel.
+        real: Real points.
+        geometry: Of the space.
+        columns: Panels side by side.
+
+    Returns:
+        One panel for each cloud.
+    """
+    across = max(min(columns, len(clouds)), 1)
+    down = max(-(-len(clouds) // across), 1)
+    figure = Figure(figsize=(3.2 * across, (2.2 if geometry == "sphere" else 3.4) * down), layout="constrained")
+    for i, (title, points) in enumerate(clouds.items()):
+        axes = _axes(figure, (down, across, i + 1), geometry, real)
+        for cloud, colour in ((real, REAL), (points, MODEL)):
+            axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+        axes.set_title(title, pad=12 if geometry == "sphere" else 6, fontsize=10)
     return figure
 
 
@@ -259,10 +288,12 @@ def grid_of(real: Float[Tensor, "m d"], *, geometry: Geometry, side: int = 25) -
         radius = (1 - height**2).sqrt()
         return torch.nn.functional.normalize(torch.stack([radius * turn.cos(), radius * turn.sin(), height], 1), dim=1)
     line = torch.linspace(-1, 1, side)
-    return torch.cartesian_prod(line, line) * _half_width(real)
+    return torch.cartesian_prod(line, line) * _half_width(real, geometry)
 
 
-def _half_width(real: Tensor) -> float:
+def _half_width(real: Tensor, geometry: Geometry) -> float:
+    if geometry == "torus":
+        return np.pi
     return float(real[:, :2].abs().quantile(0.999)) * 1.25
 
 
@@ -274,7 +305,7 @@ def _axes(figure: Figure, position: tuple[int, int, int], geometry: Geometry, re
         axes.grid(alpha=0.3)
         return axes
     axes = figure.add_subplot(*position)
-    half = _half_width(real)
+    half = _half_width(real, geometry)
     axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     axes.tick_params(labelsize=8)
     return axes
@@ -291,7 +322,7 @@ def _plane(points: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
 
 def _components(grid: Tensor, velocity: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Of a velocity: along the axes, or to the east and the north."""
-    if geometry == "euclidean":
+    if geometry != "sphere":
         return velocity[:, 0].numpy(), velocity[:, 1].numpy()
     east = torch.nn.functional.normalize(torch.stack([-grid[:, 1], grid[:, 0], torch.zeros(len(grid))], 1), dim=1)
     north = torch.linalg.cross(grid, east)

@@ -19,6 +19,11 @@ PRESETS: dict[str, TrainConfig] = {
     "ring": TrainConfig(data=Toy("ring")),
     "sphere": TrainConfig(data=SphereMixture()),
     **{name: TrainConfig(data=named(name)) for name in _PLACES},
+    "protein-torus": TrainConfig(  # whose kernel is slow
+        data=named("protein-torus"),
+        flow=ParticleFlow(particles=2048, pool=512, steps=100),
+        objective=replace(SETTLING, steps=200, batch=256, positives=512),
+    ),
     "array": TrainConfig(data=ArrayFile()),
 }
 

@@ -1,7 +1,5 @@
 """What a finished run leaves: samples, figures, pictures, an animation and one page that holds all of it."""
 
-import base64
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +10,15 @@ from papertrio_shared.run import read_config, read_metrics
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
+from .baselines.ot_cfm import Solver
 from .config import TrainConfig
 from .drift import drift
 from .geometry import kernel_of, space_of
 from .metrics import Evaluation, evaluate
 from .models import Generator
+from .page import IMAGES, image, write_page
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
-from .sample import load, write_samples
+from .sample import drawer, load, write_samples
 from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
@@ -48,7 +48,15 @@ def write_results(folder: Path) -> Evaluation:
     return evaluation
 
 
-def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
+def evaluate_run(
+    generator: Generator,
+    config: TrainConfig,
+    *,
+    draws: int,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+) -> Evaluation:
     """Measure a generator against the held-out points of its data, in standardised units.
 
     Args:
@@ -56,6 +64,7 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
         config: Of its run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations, solver: See `sample.drawer`.
 
     Returns:
         The figures.
@@ -64,8 +73,10 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
     if any(getattr(generator, name) != getattr(config.data, name) for name in shape):
         raise ValueError("the generator's dimension or geometry is not that of the run's data: was the run mixed up?")
 
+    samples = drawer(generator, evaluations=evaluations, solver=solver)
+
     def draw(count: int, seed: int) -> Tensor:
-        return (generator.sample(count, seed=seed) - generator.location) / generator.scale
+        return (samples(count, seed) - generator.location) / generator.scale
 
     return evaluate(draw, config.data, draws=draws, seed=seed)
 
@@ -148,18 +159,15 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     cells = ((name, f"{value:.4f}", f"{floor:.4f}", _ratio(value, floor)) for name, value, floor in evaluation.rows())
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
-    shown = "".join(_image(path) for path in pictures if path.suffix in _CAPTIONS)
-    page = _PAGE.format(
-        title=html.escape(folder.name),
-        rows=rows,
-        draws=evaluation.draws,
-        shown=shown,
-        config=html.escape(json.dumps(read_config(folder), indent=2, ensure_ascii=False)),
-        environment=html.escape(json.dumps(environment, indent=2)),
+    shown = "".join(image(path, _TITLES.get(path.stem, path.stem)) for path in pictures if path.suffix in IMAGES)
+    body = _BODY.format(rows=rows, draws=evaluation.draws, shown=shown)
+    return write_page(
+        folder / "report.html",
+        folder.name,
+        body,
+        config=json.dumps(read_config(folder), indent=2, ensure_ascii=False),
+        environment=json.dumps(environment, indent=2),
     )
-    with atomic_write(folder / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return folder / "report.html"
 
 
 def _ratio(value: float, floor: float) -> str:
@@ -192,7 +200,6 @@ def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]
     return frames, titles
 
 
-_CAPTIONS = {".png": "image/png", ".gif": "image/gif"}
 _TITLES = {
     "samples": "Samples of the generator (blue) over held-out data (grey)",
     "field": "Velocity of the flow of KL(q‖p), arrows by the root of their length, at the start and at the end",
@@ -201,34 +208,11 @@ _TITLES = {
 }
 
 
-def _image(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    caption = html.escape(_TITLES.get(path.stem, path.stem))
-    source = f"data:{_CAPTIONS[path.suffix]};base64,{content}"
-    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>\n'
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
-  background: #fff; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-td:first-child, th:first-child {{ text-align: left; }}
-figure {{ margin: 2rem 0; }} img {{ max-width: 100%; }} figcaption {{ color: #555; font-size: .9rem; }}
-pre {{ background: #f5f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }}
-</style></head><body>
-<h1>{title}</h1>
-<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
+_BODY = """<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
 <p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean over {draws}
 pairs of draws; sliced W₂: 50,000 against 50,000; MMD²: without bias, so about zero either way for real points; mode
 coverage: share of the modes that hold at least half of their fair share within 3σ; off-support: share of the samples
 farther from 20,000 real points than 99 % of real points are; missed: share of the real points as far from the samples.
 Of a file with fewer rows kept for measuring, all of them stand for these counts.</p>
 {shown}
-<details><summary>Config</summary><pre>{config}</pre></details>
-<details><summary>Environment</summary><pre>{environment}</pre></details>
-</body></html>
 """

@@ -43,7 +43,7 @@ class Trainer:
         fabric = _fabric(config)
         seed_everything(config.seed)
         shape = {name: getattr(self.data, name) for name in ("dimension", "geometry", "location", "scale")}
-        generator = config.generator.build(**shape)
+        generator = config.network.build(**shape)
         particles = config.flow.particles if config.flow.steps else 0
         self.state = TrainingState(
             generator, self.data, fabric, ema_decay=config.ema_decay, particles=particles, seed=config.seed
