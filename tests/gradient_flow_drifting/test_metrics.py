@@ -77,6 +77,8 @@ def test_shapes_and_values_are_checked() -> None:
     assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
     with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
         evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
+    with pytest.raises(ValueError, match=r"y: 3 coordinates are needed as in x, found 2"):
+        evaluate(lambda count, _: torch.zeros(count, 3), Toy(), draws=1)
 
 
 def test_a_mode_with_under_half_of_its_share_is_not_covered() -> None:

@@ -117,6 +117,8 @@ def test_mmd_has_no_bias_and_sees_a_shift() -> None:
     x = torch.from_numpy(norm.ppf((np.arange(2000) + 0.5) / 2000))[:, None]
     expected = 2 / math.sqrt(3) * (1 - math.exp(-1 / 6))  # of unit variances and h = 1, one apart
     assert mmd2(x, x + 1, bandwidths=[1.0]) == pytest.approx(expected, abs=1e-3)
+    images, other = torch.randn(2, 300, 64, generator=generator(0, "x"))  # widths grow with the dimension
+    assert mmd2(images, 1.2 * other) > 20 * abs(mmd2(images, other))
     with pytest.raises(ValueError, match=r"bandwidths = \(0.0,\): give at least one, all positive"):
         mmd2(x, x, bandwidths=[0.0])
     with pytest.raises(ValueError, match=r"x and y: at least two points of each are needed, found 1 and 2000"):

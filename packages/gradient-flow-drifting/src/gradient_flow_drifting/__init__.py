@@ -1,12 +1,13 @@
 """One-step generators and particle flows by gradient flows of divergences between kernel density estimates."""
 
-from .bandwidth import choose_bandwidth
+from .bandwidth import Annealed, Schedule, choose_bandwidth, multiscale
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
 from .data import ArrayFile, Digits, ImageFolder, SphereCsv, SphereMixture, TorusCsv, Toy, labelled, named
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
+from .energy import energy
 from .fields import Field, KernelField
 from .kernels import (
     KERNELS,
@@ -47,6 +48,7 @@ __all__ = [
     "DIVERGENCES",
     "KERNELS",
     "PRESETS",
+    "Annealed",
     "ArrayFile",
     "BiSoftmax",
     "Digits",
@@ -71,6 +73,7 @@ __all__ = [
     "OtCfm",
     "ParticleFlow",
     "Regression",
+    "Schedule",
     "SharpLaplace",
     "SinkhornDrift",
     "SlicedWasserstein",
@@ -90,6 +93,7 @@ __all__ = [
     "density_coverage",
     "drift",
     "drifting_loss",
+    "energy",
     "evaluate",
     "evaluate_cloud",
     "flow_particles",
@@ -100,6 +104,7 @@ __all__ = [
     "load",
     "mixed",
     "mode_coverage",
+    "multiscale",
     "named",
     "precision_recall",
     "resolve_divergence",

@@ -20,6 +20,8 @@ from .fields import KernelField
 from .geometry import space_of
 from .metrics import evaluate_cloud
 from .models import latents
+from .paper import SMOKE as SMOKE_SCALE
+from .paper import Scale, reproduce
 from .particles import flow_particles
 from .pictures import animate, picture_of_samples, save_picture
 from .presets import DEMO, PRESETS, SMOKE
@@ -168,6 +170,21 @@ def compare(
     _list(folder, ".md", ".json")
 
 
+def paper(out: Path = Path("runs/paper"), seeds: int = 5, smoke: bool = False) -> None:
+    """Draw divergences and kernels side by side, in the plane and on the sphere, and count modes.
+
+    Run again, it goes on.
+
+    Args:
+        out: Folder of the results.
+        seeds: Of the counts.
+        smoke: A few steps only, to see that all works.
+    """
+    page = reproduce(out, SMOKE_SCALE if smoke else Scale(seeds=seeds))
+    print((out / "modes.md").read_text(encoding="utf-8"))
+    print(page)
+
+
 def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = False) -> None:
     """Train a one-step generator on eight Gaussians, in well under a minute.
 
@@ -209,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "particles": particles,
         "evaluate": evaluate,
         "compare": compare,
+        "paper": paper,
         "demo": demo,
     }
     description = "One-step generators and particle flows by gradient-flow drifting."

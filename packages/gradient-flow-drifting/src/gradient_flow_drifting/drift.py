@@ -145,7 +145,9 @@ def drift(
     if field == "density":
         velocity = _velocity(divergence.parts(), p, q, log_weight_limit)
     elif field == "exact":
-        velocity = _exact_velocity(divergence, x, kernel, p, q, estimates, log_weight_limit, draws, generator)
+        velocity = _exact_velocity(
+            divergence, x, kernel, p, q, estimates, self_terms, log_weight_limit, draws, generator
+        )
     else:
         raise ValueError(f'field: "density" or "exact" is needed, found "{field}"')
     velocity = velocity.mean(dim=0)
@@ -229,6 +231,7 @@ def _exact_velocity(
     p: KdeScore,
     q: KdeScore,
     estimates: Callable[[Kernel, Tensor], tuple[KdeScore, KdeScore]],
+    self_terms: str,
     log_weight_limit: float | None,
     draws: int,
     generator: torch.Generator | None,
@@ -246,8 +249,14 @@ def _exact_velocity(
     fields = []
     for h in kernel.lengths:
         single = kernel.with_lengths(h)
-        at_draws = [_velocity(smoothed, *estimates(single, x + h * each), log_weight_limit) for each in noise]
-        fields.append(torch.cat(at_draws).mean(dim=0))
+        if self_terms == "keep":
+            spread = (x + h * noise).reshape(-1, x.shape[1])
+            at_draws = _velocity(smoothed, *estimates(single, spread), log_weight_limit).reshape(noise.shape)
+        else:  # a point's own term is told by its row, so that the draws come one after the other
+            at_draws = torch.cat(
+                [_velocity(smoothed, *estimates(single, x + h * each), log_weight_limit) for each in noise]
+            )
+        fields.append(at_draws.mean(dim=0))
     return velocity + torch.stack(fields)
 
 
@@ -286,9 +295,22 @@ def _self_weight(
 
 
 def length_of(manifold: Manifold, x: Tensor, u: Tensor) -> Tensor:
-    """Length of tangent vectors: geoopt's manifolds have a norm of their own, ours that of the coordinates."""
-    norm = getattr(manifold, "norm", None)
-    return u.norm(dim=-1) if norm is None else norm(x, u)
+    """Length of tangent vectors: by the inner product that geoopt's manifolds have, else that of the coordinates.
+
+    Args:
+        manifold: The space.
+        x: Points.
+        u: A tangent vector at each.
+
+    Returns:
+        The lengths.
+    """
+    inner = getattr(manifold, "inner", None)
+    if inner is None:
+        return u.norm(dim=-1)
+    square = inner(x, u, keepdim=True)[..., 0]  # without keepdim geoopt 0.5's ball multiplies all with all
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)  # no NaN in the gradient at zero
 
 
 def gaussian_draws(

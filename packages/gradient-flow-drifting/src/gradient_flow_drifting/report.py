@@ -103,7 +103,7 @@ def table(evaluation: Evaluation) -> str:
     """
     lines = [f"{'':20} {'samples':>9} {'floor':>9} {'ratio':>7}"]
     for name, value, floor in evaluation.rows():
-        lines.append(f"{name:20} {value:9.4f} {floor:9.4f} {_ratio(value, floor):>7}")
+        lines.append(f"{name:20} {_number(value):>9} {_number(floor):>9} {_ratio(value, floor):>7}")
     lines.append(f"floor: the same figure between two real draws; W₂: mean over {evaluation.draws} pairs of draws")
     return "\n".join(lines)
 
@@ -157,7 +157,7 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
         The file.
     """
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    cells = ((name, f"{value:.4f}", f"{floor:.4f}", _ratio(value, floor)) for name, value, floor in evaluation.rows())
+    cells = ((name, _number(value), _number(floor), _ratio(value, floor)) for name, value, floor in evaluation.rows())
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
     shown = "".join(image(path, _TITLES.get(path.stem, path.stem)) for path in pictures if path.suffix in IMAGES)
     body = _BODY.format(rows=rows, draws=evaluation.draws, shown=shown)
@@ -168,6 +168,10 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
         config=json.dumps(read_config(folder), indent=2, ensure_ascii=False),
         environment=json.dumps(environment, indent=2),
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
 
 
 def _ratio(value: float, floor: float) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data import Geometry
 
 _TURN = 2 * math.pi
+_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0)
 _LARGEST_FREQUENCY = 3  # of the closed geodesics that slice the torus
 
 
@@ -141,7 +142,7 @@ def mmd2(
     x: Float[Tensor, "n d"],
     y: Float[Tensor, "m d"],
     *,
-    bandwidths: Sequence[float] = (0.125, 0.25, 0.5, 1.0, 2.0),
+    bandwidths: Sequence[float] | None = None,
     geometry: Geometry = "euclidean",
 ) -> float:
     r"""Squared maximum mean discrepancy of two clouds, without bias; mean over Gaussian kernels of several widths.
@@ -153,7 +154,8 @@ def mmd2(
 
     Args:
         x, y: The clouds.
-        bandwidths: Widths of the kernels, in the units of the points.
+        bandwidths: Widths of the kernels, in the units of the points; where None, 1/8, 1/4, 1/2, 1 and 2 times
+            √(d/2), for standardised points are the farther apart the more coordinates they have.
         geometry: The space.
 
     Returns:
@@ -168,6 +170,8 @@ def mmd2(
         >>> round(mmd2(x, y), 3), mmd2(x, x)
         (2.0, 0.0)
     """
+    if bandwidths is None:
+        bandwidths = tuple(factor * math.sqrt(x.shape[-1] / 2) for factor in _FACTORS)
     if not bandwidths or not all(math.isfinite(h) and h > 0 for h in bandwidths):
         raise ValueError(f"bandwidths = {tuple(bandwidths)}: give at least one, all positive")
     x, y = clouds(x, y)

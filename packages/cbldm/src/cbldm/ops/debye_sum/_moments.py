@@ -217,7 +217,7 @@ class Group:
                 slope *= t
                 slope += value
                 value *= t
-                value += slopes[m, :, first:stop].ravel()[index]
+                value += np.take(slopes[m, :, first:stop], index)
             slope *= 2 / self.bins.h
             d = self.d[begin:end]
             value /= d
@@ -360,11 +360,11 @@ def _each_group(ctx: Any, tensors: tuple[Tensor, ...], work: Callable[[Group], T
     groups = list(groups_of(blocks_of(species), BLOCKS, PAIRS))
     found: list[Any] = [None] * len(groups)
 
-    def some(mine: list[int]) -> None:
+    def some(mine: Iterator[int]) -> None:
         for k in mine:
             found[k] = work(Group(groups[k], x, u, widths if ctx.widened else None, (f.shape[1], *ctx.settings)))
 
-    share(list(range(len(groups))), some)
+    share(range(len(groups)), some)
     return found
 
 

@@ -1,6 +1,6 @@
 """The pairs of a batch of clusters, block by block, and the threads that work on them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, combinations_with_replacement
 from typing import NamedTuple, TypeVar
@@ -16,14 +16,16 @@ ATOMS = 2048
 T = TypeVar("T")
 
 
-def share(items: list[T], work: Callable[[list[T]], None]) -> None:
-    """Deal the items to as many threads as torch has."""
+def share(items: Iterable[T], work: Callable[[Iterator[T]], None]) -> None:
+    """Let as many threads as torch has take the items one by one."""
+    items = list(items)
+    queue = iter(items)
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
-        work(items)
+        work(queue)
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [items[k::threads] for k in range(threads)]))
+        list(pool.map(work, [queue] * threads))
 
 
 class Block(NamedTuple):
