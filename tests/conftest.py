@@ -17,6 +17,7 @@ DATA_SKIP = "no data folder: set PAPERTRIO_DATA"
 # before the function's own error does.
 CHECKED = [
     "cbldm.ops.debye_sum.reference",
+    "cbldm.ops.debye_sum._bins",
     "cbldm.ops.debye_sum._moments",
     "cbldm.ops.debye_sum._nufft",
     "gradient_flow_drifting.ops.kde.reference",

@@ -67,6 +67,10 @@ def test_bad_input_is_named() -> None:
         with pytest.raises(ValueError, match=message):
             choose_bandwidth(cloud, **options)
     calls = [
+        (
+            lambda: choose_bandwidth(y, manifold="sphere"),
+            r"manifold: Sphere\(\), Torus\(\) or another .* found 'sphere'",
+        ),  # type: ignore[arg-type]
         (lambda: choose_bandwidth(y, manifold=Sphere()), "y: points off the sphere; project them with projx first"),
         (lambda: multiscale(0.0), "h: must be positive and finite, found 0.0"),
         (lambda: multiscale(1.0, ratio=-2.0), "ratio: must be positive and finite, found -2.0"),

@@ -133,6 +133,13 @@ def test_a_field_of_straight_lines_refuses_the_torus(field: Field) -> None:
         field.velocity(x, positives=x, negatives=x, geometry="torus")
 
 
+def test_the_sinkhorn_drift_takes_the_short_way_round_the_torus() -> None:
+    x = torch.tensor([[3.0, 0.0], [3.1, 1.0]], dtype=torch.float64)
+    y = torch.remainder(x + torch.tensor([0.4, 0.0]) + math.pi, 2 * math.pi) - math.pi
+    velocity = SinkhornDrift(blur=0.05).velocity(x, positives=y, negatives=x, geometry="torus")
+    assert torch.allclose(velocity, torch.tensor([[0.4, 0.0]], dtype=torch.float64).expand(2, 2), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

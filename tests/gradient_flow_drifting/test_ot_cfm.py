@@ -1,5 +1,6 @@
 """OT-CFM: what it learns, the solvers' order, its runs, and what it refuses."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,15 @@ def test_velocities_of_a_manifold_are_tangent() -> None:
     x = Sphere().projx(torch.randn(20, 3))
     flow = FlowGenerator(FlowShape(width=8), dimension=3, geometry="sphere")
     assert (flow(x, torch.full((20,), 0.3)) * x).sum(1).abs().max() < 1e-6
+
+
+def test_on_the_torus_samples_stay_angles_and_the_field_has_no_seam() -> None:
+    flow = FlowGenerator(FlowShape(width=8), dimension=2, geometry="torus")
+    samples = flow.sample(50, evaluations=4)
+    assert float(samples.abs().max()) <= math.pi + 1e-6
+    seam = torch.tensor([[math.pi, 0.5], [-math.pi, 0.5]])
+    velocity = flow(seam, torch.full((2,), 0.4))
+    assert torch.allclose(velocity[0], velocity[1], atol=1e-5)
 
 
 def test_what_cannot_be_is_one_line() -> None:

@@ -296,6 +296,8 @@ def test_bad_input_is_named() -> None:
                 kernel(bandwidth)  # type: ignore[arg-type]
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: resolve_kernel("gausian", 0.1), r'kernel: "gausian" is unknown; did you mean "gaussian"\? There are'),
+        (lambda: resolve_kernel(Laplace(1.0), 0.1), "kernel: a name is needed, one of gaussian, .* found Laplace"),  # type: ignore[arg-type]
+        (lambda: GeodesicGaussian(1.0, Torus), r"manifold: an object is needed, Torus\(\) say, found the class itself"),  # type: ignore[arg-type]
         (lambda: resolve_kernel("sharp", 0.1), r'did you mean "sharp_laplace"\?'),
         (lambda: resolve_kernel("laplace", 0), "bandwidth: must be positive and finite, found 0.0"),
         (lambda: InverseMultiquadric(1.0, power=0.0), "power: must be positive and finite, found 0.0"),

@@ -195,6 +195,9 @@ def test_bad_input_is_named() -> None:
             {"field": SinkhornDrift(), "schedule": Annealed(1.0, 1.0)},
             "schedule: SinkhornDrift has its own scales",
         ),
+        (x, y, {"schedule": 0.5}, r"schedule: a function of the share done is needed, Annealed\(...\) say, found 0.5"),
+        (x, y, {"kernel": Gaussian}, "kernel: a kernel is needed, .* found <class"),
+        (x, y, {"kernel": Gaussian(0.5), "manifold": Sphere}, r"manifold: an object is needed, Sphere\(\) say, found"),
         (x, y, {"kernel": "gaussian"}, "kernel: a kernel is needed, .* found 'gaussian'"),
         (
             x,

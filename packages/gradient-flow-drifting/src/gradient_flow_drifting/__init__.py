@@ -4,11 +4,25 @@ from .bandwidth import Annealed, Schedule, choose_bandwidth, multiscale
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .baselines.ot_cfm import FlowGenerator, OtCfm
 from .config import TrainConfig
-from .data import ArrayFile, Digits, ImageFolder, SphereCsv, SphereMixture, TorusCsv, Toy, labelled, named
+from .data import (
+    ArrayFile,
+    Digits,
+    GeneratedLatents,
+    ImageFolder,
+    SphereCsv,
+    SphereMixture,
+    TorusCsv,
+    Toy,
+    labelled,
+    named,
+)
 from .divergences import DIVERGENCES, Divergence, alpha, mixed, resolve_divergence
 from .drift import Drift, drift, drifting_loss
+from .encoders import LearntEncoder, OwnEncoder, Pixels, TimmEncoder
 from .energy import energy
+from .feature_fields import BiSoftmaxFeatures, KernelFeatures
 from .fields import Field, KernelField
+from .guidance import Guidance
 from .kernels import (
     KERNELS,
     Gaussian,
@@ -35,12 +49,12 @@ from .metrics import (
     sliced_wasserstein2,
     wasserstein2,
 )
-from .models import Generator, GeneratorConfig
+from .models import Generator, GeneratorConfig, ResidualConfig, TransformerConfig
 from .ops.kde import KdeScore, kde_score
 from .particles import flow_particles
 from .presets import PRESETS
 from .sample import load
-from .stretches import Drifting, ParticleFlow, Regression
+from .stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 from .train import resume, train
 from .transport import TransportMap, transport_map
 
@@ -51,28 +65,37 @@ __all__ = [
     "Annealed",
     "ArrayFile",
     "BiSoftmax",
+    "BiSoftmaxFeatures",
     "Digits",
     "Divergence",
     "Drift",
     "Drifting",
     "Euclidean",
     "Evaluation",
+    "FeatureDrifting",
     "Field",
     "FlowGenerator",
     "Gaussian",
+    "GeneratedLatents",
     "Generator",
     "GeneratorConfig",
     "GeodesicGaussian",
+    "Guidance",
     "ImageFolder",
     "InverseMultiquadric",
     "KdeScore",
     "Kernel",
+    "KernelFeatures",
     "KernelField",
     "Laplace",
+    "LearntEncoder",
     "Manifold",
     "OtCfm",
+    "OwnEncoder",
     "ParticleFlow",
+    "Pixels",
     "Regression",
+    "ResidualConfig",
     "Schedule",
     "SharpLaplace",
     "SinkhornDrift",
@@ -81,10 +104,12 @@ __all__ = [
     "SphereCsv",
     "SphereHeat",
     "SphereMixture",
+    "TimmEncoder",
     "Torus",
     "TorusCsv",
     "Toy",
     "TrainConfig",
+    "TransformerConfig",
     "TransportMap",
     "VonMisesFisher",
     "WrappedGaussian",

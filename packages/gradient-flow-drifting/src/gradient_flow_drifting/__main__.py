@@ -16,6 +16,7 @@ from .compare import DEFAULT, methods_of, write_comparison
 from .compare import compare as run_comparison
 from .config import TrainConfig
 from .data import Toy, named
+from .devices import is_writer
 from .fields import KernelField
 from .geometry import space_of
 from .metrics import evaluate_cloud
@@ -55,6 +56,8 @@ def sample(
     seed: int = 0,
     evaluations: int | None = None,
     solver: Solver | None = None,
+    label: int | None = None,
+    guidance: float | None = None,
 ) -> None:
     """Draw samples from a trained generator.
 
@@ -65,8 +68,11 @@ def sample(
         seed: The same seed gives the same samples.
         evaluations: Of a flow's network for each sample.
         solver: Of a flow; Heun's where none is given.
+        label: Class of all samples; each class as likely where none is given.
+        guidance: Strength, from 1, of a generator that was trained with it.
     """
-    write_samples(load(run), n, out, seed=seed, evaluations=evaluations, solver=solver)
+    options = {"evaluations": evaluations, "solver": solver, "label": label, "guidance": guidance}
+    write_samples(load(run), n, out, seed=seed, **options)  # type: ignore[arg-type]
     print(f"{n} samples in {out}")
 
 
@@ -86,11 +92,13 @@ def evaluate(
         evaluations: Of a flow's network for each sample.
         solver: Of a flow; Heun's where none is given.
     """
+    config = run_config(run)
+    generator, judge = load(run), report.judge_of(config, run)
     evaluation = report.evaluate_run(
-        load(run), run_config(run), draws=draws, seed=seed, evaluations=evaluations, solver=solver
+        generator, config, draws=draws, seed=seed, evaluations=evaluations, solver=solver, judge=judge
     )
     report.write_evaluation(evaluation, run / "evaluation.json")
-    print(report.table(evaluation))
+    print("\n".join([report.table(evaluation), *report.write_verdict(run, seed=seed)]))
 
 
 def particles(
@@ -114,7 +122,7 @@ def particles(
         count: Number of particles.
         points: Number of real points they flow to.
         steps: Number of steps.
-        divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
+        divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed, or alpha(a) with a number a.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
@@ -198,9 +206,11 @@ def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = Fal
 def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = None) -> None:
     start = time.perf_counter()
     folder = start_run(config, folder) if resume is None else resume_run(resume)
+    if not is_writer():
+        return
     trained = time.perf_counter()
     evaluation = report.write_results(folder)
-    print(report.table(evaluation))
+    print("\n".join([report.table(evaluation), *report.write_verdict(folder)]))
     print(f"trained in {trained - start:.0f} s, measured and drawn in {time.perf_counter() - trained:.0f} s")
     _list(folder)
 

@@ -49,6 +49,8 @@ def choose_bandwidth(
         True
     """
     check_cloud("y", y)
+    if manifold is not None and not hasattr(manifold, "dist"):
+        raise ValueError(f"manifold: Sphere(), Torus() or another manifold is needed, found {manifold!r}")
     if manifold is not None and not manifold.check_point_on_manifold(y):
         raise ValueError(f"y: points off the {type(manifold).__name__.lower()}; project them with projx first")
     y = y.detach()[:: math.ceil(len(y) / _SUBSAMPLE)]

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from types import MappingProxyType
 from typing import Protocol
 
@@ -110,7 +111,6 @@ class Mixed:
         return tuple((weight, _elementary(name)) for name, weight in self.weights)
 
 
-@cache
 def alpha(a: float) -> FDivergence:
     r"""The divergence of Amari's family with $f'' = r^{a-2}$, whose velocity has the weight $w = r^a$.
 
@@ -131,11 +131,12 @@ def alpha(a: float) -> FDivergence:
         >>> alpha(0.5) == resolve_divergence("alpha(0.5)")
         True
     """
-    if not math.isfinite(a):
-        raise ValueError(f"a: a finite number is needed, found {a}")
-    return _power(f"alpha({a})", a)
+    if not isinstance(a, Real) or not math.isfinite(a):
+        raise ValueError(f"a: a finite number is needed, found {a!r}")
+    return _power(f"alpha({float(a)})", float(a))
 
 
+@cache
 def _power(name: str, a: float, scale: float = 1.0) -> FDivergence:
     """The divergence of weight scale · r^a."""
 

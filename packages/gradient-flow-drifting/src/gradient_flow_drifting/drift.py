@@ -366,7 +366,7 @@ def check_kernel(kernel: object) -> None:
     Raises:
         ValueError: If it is none.
     """
-    if not hasattr(kernel, "mean_shift"):
+    if isinstance(kernel, type) or not hasattr(kernel, "mean_shift"):
         raise ValueError(
             f"kernel: a kernel is needed, Gaussian(0.2) or resolve_kernel(name, 0.2) say, found {kernel!r}"
         )
@@ -375,6 +375,8 @@ def check_kernel(kernel: object) -> None:
 def _check_clouds(
     x: Tensor, positives: Tensor, negatives: Tensor, manifold: Manifold, kernel: Kernel, self_terms: str
 ) -> None:
+    if isinstance(manifold, type):
+        raise ValueError(f"manifold: an object is needed, {manifold.__name__}() say, found the class itself")
     if manifold != kernel.manifold:
         own, other = type(kernel.manifold).__name__, type(manifold).__name__
         other = f"another {own}" if own == other else other

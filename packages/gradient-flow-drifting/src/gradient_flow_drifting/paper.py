@@ -226,14 +226,15 @@ def _flow(start: Tensor, y: Tensor, scale: Scale, kernel: Kernel, divergence: st
         divergence=divergence,
         kernel=kernel,
         step_size=0.5,
-        snapshots=MOMENTS,
+        snapshots=scale.steps + 1,
         self_terms="leave_one_out",
     )
-    return list(way)
+    return [way[step] for step in _moments(scale)]
 
 
 def _moments(scale: Scale) -> list[int]:
-    return [round(k * scale.steps / (MOMENTS - 1)) for k in range(MOMENTS)]
+    """The start, and steps whose number grows by one factor: most happens early."""
+    return [0, *(round(scale.steps ** (k / (MOMENTS - 1))) for k in range(1, MOMENTS))]
 
 
 def _count(points: Tensor, data: Toy | SphereMixture) -> dict[str, float]:

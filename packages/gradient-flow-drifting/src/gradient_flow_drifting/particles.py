@@ -167,6 +167,8 @@ def _way_of(
         raise ValueError(f"x0: cross-fitting needs at least two particles, found {count}")
     if negatives == "cross_fit" and options.get("self_terms", "keep") != "keep":
         raise ValueError('self_terms: a half of the particles is not among its negatives; leave it at "keep"')
+    if schedule is not None and not callable(schedule):
+        raise ValueError(f"schedule: a function of the share done is needed, Annealed(...) say, found {schedule!r}")
     if step_rule not in ("fixed", "backtracking"):
         raise ValueError(f'step_rule: "fixed" or "backtracking" is needed, found "{step_rule}"')
     if step_rule == "backtracking" and field != "exact":

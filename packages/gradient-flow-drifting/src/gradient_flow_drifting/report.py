@@ -14,15 +14,18 @@ from .baselines.ot_cfm import Solver
 from .config import TrainConfig
 from .drift import drift
 from .geometry import kernel_of, space_of
+from .image_pictures import picture_of_images, picture_of_nearest
+from .judge import Judge
 from .metrics import Evaluation, evaluate
-from .models import Generator
+from .models import OneStep
 from .page import IMAGES, image, write_page
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import drawer, load, write_samples
+from .stretches import FeatureDrifting
 from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
-SAMPLES, SHOWN = 10_000, 4_000
+SHOWN = 4_000
 
 
 def write_results(folder: Path) -> Evaluation:
@@ -40,8 +43,8 @@ def write_results(folder: Path) -> Evaluation:
     """
     config, generator = run_config(folder), load(folder)
     with limited_threads(config.threads):
-        write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
-        evaluation = evaluate_run(generator, config, draws=config.draws)
+        write_samples(generator, config.samples, folder / "samples.npy", seed=config.seed)
+        evaluation = evaluate_run(generator, config, draws=config.draws, judge=judge_of(config, folder))
         write_evaluation(evaluation, folder / "evaluation.json")
         pictures = write_pictures(folder, config, generator)
     write_report(folder, evaluation, pictures)
@@ -49,13 +52,14 @@ def write_results(folder: Path) -> Evaluation:
 
 
 def evaluate_run(
-    generator: Generator,
+    generator: OneStep,
     config: TrainConfig,
     *,
     draws: int,
     seed: int = 0,
     evaluations: int | None = None,
     solver: Solver | None = None,
+    judge: Judge | None = None,
 ) -> Evaluation:
     """Measure a generator against the held-out points of its data, in standardised units.
 
@@ -65,6 +69,7 @@ def evaluate_run(
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
         evaluations, solver: See `sample.drawer`.
+        judge: Whose features are compared, of labelled images.
 
     Returns:
         The figures.
@@ -78,7 +83,45 @@ def evaluate_run(
     def draw(count: int, seed: int) -> Tensor:
         return (samples(count, seed) - generator.location) / generator.scale
 
-    return evaluate(draw, config.data, draws=draws, seed=seed)
+    encoder = None if judge is None else judge.features
+    return evaluate(draw, config.data, draws=draws, seed=seed, encoder=encoder)
+
+
+def judge_of(config: TrainConfig, folder: Path) -> Judge | None:
+    """The judge of a run of labelled images, trained at the first call and kept in the run's folder.
+
+    Args:
+        config: Of the run.
+        folder: Where it lies.
+
+    Returns:
+        None where the data is no labelled images.
+    """
+    if config.data.image_shape is None or not getattr(config.data, "classes", 0):
+        return None
+    return Judge(config.data, folder)
+
+
+def write_verdict(folder: Path, *, seed: int = 0) -> list[str]:
+    """Judge a run's samples of images, write `verdict.json` and say it in words.
+
+    Args:
+        folder: Where the run lies.
+        seed: Of the samples.
+
+    Returns:
+        Lines; none where the data is no labelled images.
+    """
+    config = run_config(folder)
+    with limited_threads(config.threads):
+        judge = judge_of(config, folder)
+        if judge is None:
+            return []
+        generator = load(folder)
+        verdict = judge.verdict(generator, seed=seed)
+    with atomic_write(folder / "verdict.json") as temporary:
+        temporary.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return verdict.lines()
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
@@ -108,7 +151,7 @@ def table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> list[Path]:
+def write_pictures(folder: Path, config: TrainConfig, generator: OneStep) -> list[Path]:
     """Draw samples over data, the field at the start and at the end, the diagnostics, and the animation.
 
     Args:
@@ -122,23 +165,23 @@ def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> l
     data, geometry = config.data, config.data.geometry
     stream = seeded(config.seed, "pictures")
     real = torch.cat([half.sample(min(SHOWN // 2, half.size or SHOWN), stream) for half in data.held_out()])
-    latents = generator.latents(SHOWN, stream)
+    if data.image_shape is not None:
+        strengths = (config.objective.guidance.largest,) if isinstance(config.objective, FeatureDrifting) else ()
+        figure = picture_of_images(generator, data, seed=config.seed, strengths=strengths)
+        paths = [save_picture(figure, folder / "samples.png")]
+        paths.append(save_picture(picture_of_nearest(generator, data, seed=config.seed), folder / "nearest.png"))
+        return [*paths, *_picture_of_rows(folder, config)]
+    latents = generator.latents(min(SHOWN, config.samples), stream)
+    labels, _ = generator.told(len(latents), seed=config.seed)
     with torch.no_grad():
-        samples = generator(latents)
+        samples = generator(latents, labels)
     paths = [save_picture(picture_of_samples(samples, real, geometry=geometry), folder / "samples.png")]
     if data.dimension == (3 if geometry == "sphere" else 2):
         grid = grid_of(real, geometry=geometry)
         clouds = {"field of the latents": latents, "field of the samples": samples}
         fields = [(title, grid, *_field(grid, real, cloud, config)) for title, cloud in clouds.items()]
         paths.append(save_picture(picture_of_field(fields, real, geometry=geometry), folder / "field.png"))
-    rows = read_metrics(folder)
-    if rows:
-        paths.append(
-            save_picture(
-                picture_of_diagnostics(rows, [(each.label, each.steps) for each in config.stretches]),
-                folder / "diagnostics.png",
-            )
-        )
+    paths += _picture_of_rows(folder, config)
     frames, titles = _frames(folder, config)
     if frames:
         paths += animate(frames, titles, real, folder / "training.gif", geometry=geometry)
@@ -174,6 +217,15 @@ def _number(value: float) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
 
 
+def _picture_of_rows(folder: Path, config: TrainConfig) -> list[Path]:
+    """The picture of the diagnostics, if there are any."""
+    rows = read_metrics(folder)
+    if not rows:
+        return []
+    figure = picture_of_diagnostics(rows, [(each.label, each.steps) for each in config.stretches])
+    return [save_picture(figure, folder / "diagnostics.png")]
+
+
 def _ratio(value: float, floor: float) -> str:
     return f"{value / floor:.2f}" if floor > 0 else ""  # that of an unbiased estimate may be negative
 
@@ -205,6 +257,7 @@ def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]
 
 
 _TITLES = {
+    "nearest": "Samples above the training images nearest to them",
     "samples": "Samples of the generator (blue) over held-out data (grey)",
     "field": "Velocity of the flow of KL(q‖p), arrows by the root of their length, at the start and at the end",
     "diagnostics": "Diagnostics of the run; the energy and the log ratio are those of the middle bandwidth",

@@ -10,12 +10,12 @@ from papertrio_shared.run import read_config
 from torch import Tensor
 
 from .baselines.ot_cfm import FlowGenerator, FlowShape, Solver, check_evaluations, flow_from_weights
-from .models import Generator, load_generator
+from .models import OneStep, load_generator
 
 GENERATOR = "generator.safetensors"
 
 
-def load(run: str | Path) -> Generator:
+def load(run: str | Path) -> OneStep:
     """The generator of a run: the averaged weights of its last checkpoint.
 
     Args:
@@ -31,7 +31,7 @@ def load(run: str | Path) -> Generator:
 
     Example:
         >>> import tempfile
-        >>> from gradient_flow_drifting.models import GeneratorConfig, save_generator
+        >>> from gradient_flow_drifting.models import Generator, GeneratorConfig, save_generator
         >>> file = Path(tempfile.mkdtemp()) / "generator.safetensors"
         >>> save_generator(file, Generator(GeneratorConfig(width=4), dimension=2))
         >>> load(file).sample(3, seed=0).shape
@@ -46,7 +46,7 @@ def load(run: str | Path) -> Generator:
     return _read(run / GENERATOR)
 
 
-def _read(path: Path) -> Generator:
+def _read(path: Path) -> OneStep:
     """A one-step generator, or a flow: the file says by the class of its shape which."""
     tensors, config = load_weights(path)
     shape = config.get("generator")
@@ -59,7 +59,12 @@ def _read(path: Path) -> Generator:
 
 
 def drawer(
-    generator: Generator, *, evaluations: int | None = None, solver: Solver | None = None
+    generator: OneStep,
+    *,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+    label: int | None = None,
+    guidance: float | None = None,
 ) -> Callable[[int, int], Float[Tensor, "n d"]]:
     """How to draw from a generator with a number of evaluations of its network.
 
@@ -67,6 +72,8 @@ def drawer(
         generator: One-step, or a flow.
         evaluations: Of the network for a sample; where None, one, or those that a flow takes by itself.
         solver: Of a flow; Heun's where None, or Euler's for an odd number.
+        label: Class of all samples; each class as likely where None.
+        guidance: Strength of guidance.
 
     Returns:
         What takes a count and a seed to samples.
@@ -75,28 +82,32 @@ def drawer(
         ValueError: If a one-step generator is to take more than one, or the number does not suit the solver.
 
     Example:
-        >>> from gradient_flow_drifting.models import GeneratorConfig
+        >>> from gradient_flow_drifting.models import Generator, GeneratorConfig
         >>> drawer(Generator(GeneratorConfig(width=4), dimension=2))(3, 0).shape
         torch.Size([3, 2])
     """
     if isinstance(generator, FlowGenerator):
+        if label is not None or guidance is not None:
+            raise ValueError("label and guidance: this generator was trained without: leave them out")
         count = 20 if evaluations is None else evaluations
         chosen: Solver = solver or ("euler" if count % 2 else "heun")
         check_evaluations(count, chosen)
         return lambda n, seed: generator.sample(n, seed=seed, evaluations=count, solver=chosen)
     if evaluations not in (None, 1) or solver is not None:
         raise ValueError("evaluations and solver are for flows: this generator takes one evaluation, leave them out")
-    return lambda n, seed: generator.sample(n, seed=seed)
+    return lambda n, seed: generator.sample(n, seed=seed, labels=label, guidance=guidance)
 
 
 def write_samples(
-    generator: Generator,
+    generator: OneStep,
     count: int,
     path: Path,
     *,
     seed: int = 0,
     evaluations: int | None = None,
     solver: Solver | None = None,
+    label: int | None = None,
+    guidance: float | None = None,
 ) -> None:
     """Draw samples and write them as a `.npy` array of float32, [count, d].
 
@@ -105,7 +116,7 @@ def write_samples(
         count: How many.
         path: The file, ending in `.npy`.
         seed: The same seed gives the same samples.
-        evaluations, solver: See `drawer`.
+        evaluations, solver, label, guidance: See `drawer`.
 
     Raises:
         ValueError: If `count` is below one, the file has another ending, or as `drawer` does.
@@ -113,7 +124,8 @@ def write_samples(
     """
     if path.suffix != ".npy":
         raise ValueError(f"{path}: samples are written as .npy: give such a name")
-    write_array(drawer(generator, evaluations=evaluations, solver=solver)(count, seed), path)
+    draw = drawer(generator, evaluations=evaluations, solver=solver, label=label, guidance=guidance)
+    write_array(draw(count, seed), path)
 
 
 def write_array(points: Float[Tensor, "n d"], path: Path) -> None:

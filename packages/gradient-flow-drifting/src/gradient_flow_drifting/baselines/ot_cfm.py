@@ -17,7 +17,6 @@ from papertrio_shared.seed import generator as seeded
 from torch import Tensor, nn
 
 from ..checks import require_not_negative, require_positive
-from ..data import Geometry
 from ..geometry import space_of
 from ..models import Generator, GeneratorConfig
 from ..stretches.stretch import TrainingState, finite
@@ -30,16 +29,9 @@ LAST_TIME = 0.999  # the geodesic's velocity is a quotient of two lengths that v
 class FlowShape(GeneratorConfig):
     """Shape of the perceptron that learns a velocity: that of a generator, with the time as one more input."""
 
-    def build(
-        self,
-        *,
-        dimension: int,
-        geometry: Geometry = "euclidean",
-        location: Float[Tensor, " d"] | None = None,
-        scale: float = 1.0,
-    ) -> "FlowGenerator":
-        """The network; for the arguments see `Generator`."""
-        return FlowGenerator(self, dimension=dimension, geometry=geometry, location=location, scale=scale)
+    def build(self, **shape: Any) -> "FlowGenerator":
+        """The network; for the arguments see `OneStep`."""
+        return FlowGenerator(self, **shape)
 
 
 class FlowGenerator(Generator):
@@ -49,9 +41,7 @@ class FlowGenerator(Generator):
 
     Args:
         config: Shape of the perceptron.
-        dimension: Number of coordinates of latents and points.
-        geometry: The space of the points.
-        location, scale: Take a point of the network to the units of the data: `location + scale · point`.
+        shape: See `OneStep`.
 
     Example:
         >>> flow = FlowGenerator(FlowShape(width=8), dimension=2)
@@ -59,21 +49,15 @@ class FlowGenerator(Generator):
         torch.Size([5, 2])
     """
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        *,
-        dimension: int,
-        geometry: Geometry = "euclidean",
-        location: Float[Tensor, " d"] | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        super().__init__(config, dimension=dimension, geometry=geometry, location=location, scale=scale)
+    def __init__(self, config: GeneratorConfig, **shape: Any) -> None:
+        super().__init__(config, **shape)
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         self.layers[0] = nn.Linear(first.in_features + 1, first.out_features)
 
-    def forward(self, points: Float[Tensor, "n d"], time: Float[Tensor, " n"] | None = None) -> Float[Tensor, "n d"]:
+    def forward(  # type: ignore[override]
+        self, points: Float[Tensor, "n d"], time: Float[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n d"]:
         """The velocity at points and a time of each; without a time, where latents are carried."""
         if time is None:
             return self.carry(points)
@@ -112,7 +96,7 @@ class FlowGenerator(Generator):
         return x
 
     @torch.no_grad()
-    def sample(
+    def sample(  # type: ignore[override]
         self, count: int, *, seed: int = 0, chunk: int = 65_536, evaluations: int = 20, solver: Solver = "heun"
     ) -> Float[Tensor, "count d"]:
         """Draw samples in the units of the data.

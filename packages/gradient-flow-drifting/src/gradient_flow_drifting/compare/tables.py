@@ -135,7 +135,8 @@ def explanation(rows: Sequence[Row], entries: Sequence[Entry], seconds: float) -
     return (
         f"Mean ± standard deviation over the seeds ({seeds}); best of each column in bold, † the best at one "
         f"evaluation where several are better. Budget: {seconds:g} CPU seconds of training on one thread, made a "
-        "number of steps by timing some steps of each method once; the last column is what the training took. "
+        "number of steps by timing some steps of each method once, at their quickest; the last column is what the "
+        "training took in the end. "
         f"W₂ of 2,000 samples, mean of {draws} pairs of draws for each seed; sliced W₂ of 50,000; off-support: ideal "
         "0.01; c: share of the modes with at least half of their fair share; q: share within 3σ of a mode. "
         f"Commit {facts['commit']}, {facts['machine']}, Python {facts['python']}, torch {facts['versions']['torch']}."

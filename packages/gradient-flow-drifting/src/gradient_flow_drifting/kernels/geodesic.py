@@ -70,8 +70,10 @@ def check_manifold(manifold: object) -> None:
         manifold: Ours, geoopt's or a user's.
 
     Raises:
-        ValueError: If a method is missing.
+        ValueError: If a method is missing, or it is a class.
     """
+    if isinstance(manifold, type):
+        raise ValueError(f"manifold: an object is needed, {manifold.__name__}() say, found the class itself")
     for method in ("expmap", "logmap", "dist", "check_point_on_manifold"):
         if not hasattr(manifold, method):
             raise _unfit(manifold, method)

@@ -43,6 +43,8 @@ def resolve_kernel(name: str, bandwidth: float | Sequence[float], *, manifold: M
         >>> resolve_kernel("laplace", (0.1, 0.5))
         Laplace(bandwidth=(0.1, 0.5))
     """
+    if not isinstance(name, str):
+        raise ValueError(f"kernel: a name is needed, one of {', '.join(KERNELS)}, found {name!r}")
     if name not in _NAMED:
         raise ValueError(
             f'kernel: "{name}" is unknown; did you mean "{nearest_name(name, KERNELS)}"? There are {", ".join(KERNELS)}'

@@ -120,10 +120,11 @@ class Pairwise(ABC):
 
         def chunk(x: Tensor, y: Tensor, log_weights: Tensor, first: int) -> tuple[Tensor, Tensor]:
             pairs = self.pairs(x, y)
-            own = torch.arange(first, first + len(x), device=x.device)[:, None] == torch.arange(len(y), device=x.device)
-            weighing = log_weights.expand(len(x), -1)
+            weighing = log_weights
             if leave_one_out:
-                weighing = weighing.masked_fill(own, -torch.inf)
+                own = torch.arange(first, first + len(x), device=x.device)[:, None]
+                own = own == torch.arange(len(y), device=x.device)
+                weighing = log_weights.masked_fill(own, -torch.inf)
             terms = pairs.log_kernel + weighing
             shares = torch.softmax(terms, dim=-1)
             log_density = torch.logsumexp(terms, dim=-1) - torch.logsumexp(weighing, dim=-1)
@@ -132,10 +133,11 @@ class Pairwise(ABC):
             return (pairs.gradient if what == "gradient" else pairs.shift)(shares), log_density
 
         rows = max(1, NUMBERS_AT_ONCE // (len(y) * self.numbers_of_a_pair(x.shape[1])))
+        followed = torch.is_grad_enabled() and any(each.requires_grad for each in (x, y, log_weights))
         results = []
         for first in range(0, max(len(x), 1), rows):
             at = x[first : first + rows]
-            if torch.is_grad_enabled() and rows < len(x):  # to work it out again takes less than to keep it
+            if followed and rows < len(x):  # to work it out again takes less than to keep it
                 results.append(checkpoint(chunk, at, y, log_weights, first, use_reentrant=False))
             else:
                 results.append(chunk(at, y, log_weights, first))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import require_not_negative, require_positive
+from ..devices import require_share, share
 from ..geometry import embed, unembed
 from ..models import even_latents
 from ..transport import transport_map
@@ -61,6 +62,7 @@ class RegressionStretch:
     def __init__(self, config: Regression, state: TrainingState) -> None:
         self.config, self.state = config, state
         self._pairs: tuple[Tensor, Tensor] | None = None
+        require_share(state.fabric, regression__batch=config.batch)
 
     def step(self, k: int) -> float:
         """One step towards the particles; the loss is the mean squared distance."""
@@ -69,7 +71,7 @@ class RegressionStretch:
             self._pairs = self._transport() if config.pairing == "transport" else (state.latents, state.particles)
         all_latents, all_targets = self._pairs
         chosen = torch.randint(len(all_latents), (config.batch,), generator=state.streams["order"])
-        chosen = chosen.to(state.fabric.device)
+        chosen = share(state.fabric, chosen).to(state.fabric.device)
         latents, targets = all_latents[chosen], all_targets[chosen]
 
         def loss() -> Tensor:
