@@ -22,6 +22,7 @@ CHECKED = [
     "cbldm.ops.debye_sum._nufft",
     "gradient_flow_drifting.ops.kde.reference",
     "gradient_flow_drifting.ops.kde._attention",
+    "gradient_flow_drifting.ops.kde._matmul",
     "qkd_cil.models.adapter",
     "qkd_cil.models.classifier",
     "qkd_cil.models.gate",
