@@ -51,6 +51,7 @@ _IMAGENET: dict[str, Any] = {
     "objective": _PAPER,
     "ema_decay": 0.999,
     "precision": "bf16-mixed",
+    "limit": 1e6,  # the loss is a sum over some thousands of places
     "shown": 16,
     "watched": 128,
     "samples": 1000,
