@@ -85,7 +85,7 @@ PRESETS: dict[str, TrainConfig] = {
         generator=ResidualConfig(),
         flow=_NO_FLOW,
         regression=_NO_REGRESSION,
-        objective=FeatureDrifting(samples=128, positives=256),
+        objective=FeatureDrifting(samples=64, positives=160),
         **_IMAGES,
     ),
     "digits-conditional": TrainConfig(
