@@ -13,7 +13,9 @@ from gradient_flow_drifting import (
     SinkhornDrift,
     SlicedWasserstein,
     Sphere,
+    drift,
     flow_particles,
+    resolve_kernel,
 )
 from papertrio_shared.run import config_to_dict, dict_to_config
 from torch import Tensor
@@ -34,6 +36,17 @@ def clouds(dimension: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tens
 
 def name(field: Field) -> str:
     return type(field).__name__
+
+
+@pytest.mark.parametrize("name", ["laplace", "inverse_multiquadric"])
+def test_a_kernel_field_takes_a_kernel_by_name(name: str) -> None:
+    x, positives, _ = clouds()
+    velocity = KernelField((0.3,), kernel=name).velocity(x, positives=positives, negatives=x)
+    kernel = resolve_kernel(name, 0.3)
+    assert torch.equal(velocity, drift(x, positives=positives, negatives=x, kernel=kernel, max_step=None).velocity)
+    assert not torch.allclose(velocity, KernelField((0.3,)).velocity(x, positives=positives, negatives=x))
+    with pytest.raises(ValueError, match=r'kernel: "lapalce" is unknown; did you mean "laplace"\?'):
+        KernelField(kernel="lapalce")
 
 
 def test_all_kinds_of_fields_are_here() -> None:

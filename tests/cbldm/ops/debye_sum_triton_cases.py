@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from cbldm import pair_distribution
 from cbldm.ops.debye_sum import debye_sum
 from close import assert_close_by_name
+from srreal import cluster, curve, instrument
 from torch import Tensor
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -89,6 +91,15 @@ def test_far_pairs_keep_their_phase_in_single_precision() -> None:
     inputs = (each.to(DEVICE) for each in (far, kind, ones, u))
     found = debye_sum(*inputs, qstep=0.39, dtype=torch.float32, backend="triton")
     assert_close_by_name({"V": found}, {"V": expected}, rtol=5e-7)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+@pytest.mark.parametrize(("name", "setting"), [("fcc_Au_13", "C"), ("edge_CuAu_2", "A"), ("dec_Au_7", "B")])
+def test_curves_of_diffpy(name: str, setting: str, dtype: torch.dtype, rtol: float) -> None:
+    positions, elements = cluster(name)
+    args = {**instrument(setting), "compat": "diffpy", "dtype": dtype, "backend": "triton"}
+    g = pair_distribution(positions.to(DEVICE), elements, **args)  # type: ignore[arg-type]
+    assert_close_by_name({"G": g}, {"G": curve(name, setting, "g")}, rtol=rtol)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

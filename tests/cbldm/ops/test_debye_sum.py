@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from cbldm.ops.debye_sum import _moments, _nufft, _pairs, debye_sum, reference
+from cbldm.ops.debye_sum import _bins, _moments, _nufft, _pairs, debye_sum, reference
 from close import assert_close_by_name
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,12 +154,53 @@ def test_moments_keep_apart_the_pairs_whose_width_is_cut_off() -> None:
     assert_close_by_name(outcome(inputs, "moments"), outcome(inputs, "reference"), rtol=1e-9)
 
 
-@pytest.mark.parametrize("ratio", _moments.RATIOS)
+@pytest.mark.parametrize("ratio", _bins.RATIOS)
 def test_the_width_of_the_bins_changes_nothing(ratio: int, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = leaves(False, 1.0)
     expected = outcome(inputs, "reference")
-    monkeypatch.setattr(_moments, "RATIOS", (ratio,))
+    monkeypatch.setattr(_bins, "RATIOS", (ratio,))
+    monkeypatch.setattr(_moments, "choose", _bins.choose.__wrapped__)  # without what it remembers
     assert_close_by_name(outcome(inputs, "moments"), expected, rtol=1e-9)
+
+
+NEAR = torch.tensor([[0.0, 0, 0], [0, 0, 2e-4], [3, 0, 0]], dtype=torch.float64)  # far nearer than a bin is wide
+BALL = cluster(20, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("positions", "u", "widths"),
+    [
+        (NEAR, 0.004, {}),
+        (NEAR, 0.004, {"qbroad": 0.05}),
+        (NEAR, 0.004, {"delta2": 2.0}),
+        (NEAR, 0.004, {"delta2": 1e-9}),
+        (NEAR, 0.004, {"delta1": -1e-3}),
+        (BALL, 0.0, {"delta2": 2.0}),
+        (BALL, 1.3, {"delta2": 3.0}),  # falls off steeply beyond the cut
+        (BALL, 0.004, {"delta2": -3.0, "delta1": 4.0}),
+        (BALL, 0.004, {"qbroad": 0.5}),
+        (BALL, 0.004, {"qbroad": 30.0}),  # beyond what the series is for
+    ],
+)
+def test_moments_hold_in_hard_cases(positions: Tensor, u: float, widths: dict[str, float]) -> None:
+    found = {}
+    for backend in ("reference", "moments"):
+        leaves = {name: torch.tensor(widths.get(name, 0.0)).double() for name in ("delta1", "delta2", "qbroad")}
+        leaves = {"positions": positions.clone(), **(leaves if widths else {})}
+        inputs = {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+        v = one_species(u=u, **inputs, backend=backend)  # type: ignore[arg-type]
+        slopes = torch.autograd.grad(v @ torch.cos(Q), list(inputs.values()))
+        found[backend] = {"V": v, **dict(zip(inputs, slopes, strict=True))}
+    if positions is NEAR:  # whose slope by the positions is a difference of numbers that agree in seven digits
+        near = [each.pop("positions") for each in found.values()]
+        assert_close_by_name({"positions": near[1]}, {"positions": near[0]}, rtol=1e-4)
+    assert_close_by_name(found["moments"], found["reference"], rtol=1e-8)
+
+
+@pytest.mark.parametrize(("u", "widths"), [(0.004, {"qbroad": 30.0}), (0.004, {"delta1": -1e-3})])
+def test_what_is_not_smooth_is_left_to_the_plain_sum(u: float, widths: dict[str, float]) -> None:
+    x = NEAR if "delta1" in widths else BALL
+    assert torch.equal(one_species(x, u, **widths, backend="moments"), one_species(x, u, **widths, backend="reference"))
 
 
 def test_distances_beyond_the_period_of_the_grid_are_folded() -> None:

@@ -12,7 +12,8 @@ from ..manifolds import Manifold, Torus
 from .kernel import freeze_numbers
 from .pairwise import Pairs, Pairwise
 
-_FEW_TURNS = 1.5  # rad; up to here two turns either way, from here on six harmonics leave less than 1e-16 out
+_TWO_IMAGES, _THREE_IMAGES = 0.7, 1.0  # rad; up to here so many leave less than 1e-16 out
+_NOTHING = -80.0  # an exponent that adds nothing to one; exponentials far below it are slow on a CPU
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,26 @@ class WrappedGaussian(Pairwise):
         return Pairs(log_kernel, gradient, lambda numbers: squares * gradient(numbers))
 
     def numbers_of_a_pair(self, dimension: int) -> int:
-        """The slopes are vectors, each over five images or six harmonics."""
-        return max(6, len(self.lengths)) * dimension
+        """The slopes are vectors, each over three images or up to nine harmonics."""
+        return max(9, len(self.lengths)) * dimension
 
 
 def _wrapped(ways: Tensor, h: float) -> tuple[Tensor, Tensor]:
     """Log of the wrapped Gaussian of each coordinate, and the derivative of it with respect to x = y − way."""
-    if h <= _FEW_TURNS:
-        turns = 2 * math.pi * torch.arange(-2, 3, device=ways.device, dtype=ways.dtype)
+    volume = math.log(h * math.sqrt(2 * math.pi))
+    if h <= _TWO_IMAGES:
+        # the next image lies a turn the other way: (2π − |δ|)² − δ² = 4π (π − |δ|)
+        other = (2 * math.pi / h**2 * (ways.abs() - math.pi)).clamp_min(_NOTHING).exp()
+        log_value = -0.5 * (ways / h).square() + torch.log1p(other) - volume
+        return log_value, (ways - 2 * math.pi * ways.sign() * other / (1 + other)) / h**2
+    if h <= _THREE_IMAGES:
+        turns = 2 * math.pi * torch.arange(-1, 2, device=ways.device, dtype=ways.dtype)
         images = ways[..., None] + turns
         exponents = -0.5 * (images / h).square()
-        log_value = torch.logsumexp(exponents, dim=-1) - math.log(h * math.sqrt(2 * math.pi))
+        log_value = torch.logsumexp(exponents, dim=-1) - volume
         return log_value, (torch.softmax(exponents, dim=-1) * images).sum(dim=-1) / h**2
-    n = torch.arange(1, 7, device=ways.device, dtype=ways.dtype)
+    harmonics = math.ceil(8.6 / h)  # exp(−8.6²/2) is 1e-16
+    n = torch.arange(1, harmonics + 1, device=ways.device, dtype=ways.dtype)
     amplitude = 2 * torch.exp(-0.5 * (n * h).square())
     value = 1 + (amplitude * torch.cos(n * ways[..., None])).sum(dim=-1)
     slope = (amplitude * n * torch.sin(n * ways[..., None])).sum(dim=-1)

@@ -10,25 +10,25 @@ what pairs and transforms cost.
 Variances that depend on the distance, $\sigma^2(d) = 2 U (1 - \delta_1/d - \delta_2/d^2 + (q_\mathrm{broad} d)^2)$,
 are smooth in t too, so only the points have them, however many pairs there are: the weights of term n of the
 Chebyshev series of the damping (Eq. 3 of the contract, its coefficients from as many Chebyshev points) are
-$T_n(\tau)$ at the points. Pairs whose variance is cut off at zero are kept apart, as the cut is not smooth.
+$T_n(\tau)$ at the points. Pairs whose variance is cut off at zero are kept apart, as the cut is not smooth. Variances
+so far apart that the series would be long, which no material has, are left to the plain sum.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from threading import get_ident
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.fft import irfft, rfft
-from scipy.fft import next_fast_len
-from scipy.special import ive
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ._bins import NotSmoothError, chebyshev, choose, damping_series, rounded
 from ._pairs import Block, blocks_of, distances_of, groups_of, pull, share
+from .reference import debye_sum_reference
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-9}
 """Of a term of the sum, relative to its amplitude."""
@@ -38,88 +38,9 @@ PAIRS = 2**20
 """Their pairs, where they are more than one."""
 CHUNK = 2**15
 """Pairs in the processor's cache at once."""
-MOST_TERMS = 400
-"""Of the Chebyshev series."""
-MOST_BINS = 2**22
-RATIOS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
-"""Lengths n of the transform that are considered, in numbers of Q points."""
 
 
 T = TypeVar("T")
-
-
-class Bins(NamedTuple):
-    """How the distances are binned.
-
-    Attributes:
-        n: Length of the transform.
-        h: Width of a bin, Å.
-        points: Points t of a bin.
-        to_points: Matrix from the moments to the weights at the points.
-        phases: exp(−i Q t h/2) for each point, points × Q.
-    """
-
-    n: int
-    h: float
-    points: np.ndarray
-    to_points: np.ndarray
-    phases: np.ndarray
-
-
-def _moments_wanted(x: float, nearness: float, tolerance: float) -> int:
-    """Points M that leave 2 (x/2)^M / M! of a sine, and nearness^M of the powers of 1/d, below the tolerance."""
-    m, error, widths = 0, 2.0, 1.0
-    while max(error, widths) > tolerance:
-        m += 1
-        error *= x / (2 * m)
-        widths *= nearness
-    return max(m, 2)
-
-
-def _bins(n: int, m: int, nq: int, qstep: float) -> Bins:
-    points = np.cos(np.pi * (np.arange(m) + 0.5) / m)
-    h = 2 * math.pi / (n * qstep)
-    to_points = np.linalg.inv(np.vander(points, m, increasing=True)).T
-    return Bins(n, h, points, to_points, np.exp(-0.5j * h * qstep * np.outer(points, np.arange(nq))))
-
-
-def _rounded(x: float) -> float:
-    """Down to a power of √2."""
-    return 2 ** (math.floor(2 * math.log2(x)) / 2) if math.isfinite(x) else x
-
-
-@lru_cache(maxsize=64)
-def _choose(pairs: float, nearest: float, terms: int, nq: int, qstep: float, tolerance: float) -> Bins:
-    """The bins by which blocks of so many pairs are done soonest, none wider than a sixth of the `nearest` distance."""
-    least = min(12 * math.pi / (qstep * nearest), MOST_BINS)
-    best, choice = math.inf, (0, 0)
-    for ratio in RATIOS:
-        n = math.ceil(max(ratio * nq, 8, least))
-        m = _moments_wanted(math.pi * nq / n, math.pi / (2 * n * qstep * nearest), tolerance)
-        cost = pairs * (5 + 2 * m) + 4 * terms * m * n  # nanoseconds, as measured
-        if cost < best:
-            best, choice = cost, (n, m)
-    return _bins(next_fast_len(choice[0], real=True), choice[1], nq, qstep)
-
-
-def _series(low: np.ndarray, half: np.ndarray, q: np.ndarray, tolerance: float) -> np.ndarray:
-    """Coefficients of exp(−σ² q²/2) for variances from `low` to `low` + 2 `half`, terms × blocks × Q."""
-    z = q**2 / 2
-    x = half.max() * z[-1] * 0.7 ** np.arange(12)
-    count = 2 + int(np.argmax(ive(np.arange(MOST_TERMS)[:, None], x).max(1) < tolerance))
-    nodes = np.pi * (np.arange(count) + 0.5) / count
-    variance = (low + half) + half * np.cos(nodes)[:, None]
-    cosines = np.cos(np.outer(np.arange(count), nodes)) * (2 - (np.arange(count) == 0))[:, None] / count
-    return np.tensordot(cosines, np.exp(-variance[..., None] * z), 1)
-
-
-def _chebyshev(tau: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """T_n(τ) and its derivative n U_{n−1}(τ) for n = 0 … count − 1."""
-    first, second = [np.ones_like(tau), tau], [np.zeros_like(tau), np.ones_like(tau)]  # T_n, U_{n−1}
-    for n in range(count):
-        yield first[0], n * second[0]
-        first = [first[1], 2 * tau * first[1] - first[0]]
-        second = [second[1], 2 * tau * second[1] - second[0]]
 
 
 class Group:
@@ -130,7 +51,7 @@ class Group:
         places: Positions of all clusters, Å.
         u: Displacement of each cluster, Å².
         widths: delta1, delta2, qbroad of each cluster, or None where all are zero and no gradient of them is wanted.
-        settings: Number of Q points, their step, limits of the distances, tolerance.
+        settings: Number of Q points, their step, limits of the distances, tolerance, whether powers of 1/d matter.
     """
 
     def __init__(
@@ -139,10 +60,10 @@ class Group:
         places: np.ndarray,
         u: np.ndarray,
         widths: np.ndarray | None,
-        settings: tuple[int, float, tuple[float, float], float],
+        settings: tuple[int, float, tuple[float, float], float, bool],
     ) -> None:
         self.blocks, self.places = blocks, places
-        self.nq, self.qstep, self.window, self.tolerance = settings
+        self.nq, self.qstep, self.window, self.tolerance, powers = settings
         self.cluster = np.array([block.cluster for block in blocks])
         self.u = u[self.cluster]
         self.widths = None if widths is None else widths[:, self.cluster]
@@ -151,14 +72,16 @@ class Group:
         self.q2 = (self.qstep * np.arange(self.nq)) ** 2
         self.still = np.zeros(0, dtype=bool) if self.widths is None else self._still()
         self.rows = 2 if self.still.any() else 1
-        nearest, terms = math.inf, 1
+        near, slope, terms = 0.0, 0.0, 1
         if self.widths is not None:
             moving = np.where(self.still, math.inf, self.d) if self.rows == 2 else self.d
             self.nearest = np.minimum.reduceat(moving, np.cumsum(self.lengths) - self.lengths)
-            nearest, terms = float(self.nearest.min()) if self.widths[:2].any() else math.inf, 12
-        # Rounded, so that like groups have the same bins, which are kept.
-        pairs, nearest = (_rounded(each) for each in (self.lengths.mean(), nearest))
-        self.bins = _choose(pairs, nearest, terms, self.nq, self.qstep, self.tolerance)
+            delta1, delta2, qbroad = np.abs(self.widths)
+            steep = delta1 / self.nearest**2 + 2 * delta2 / self.nearest**3 + 2 * qbroad**2 * self.d.max()
+            near = float(1 / self.nearest.min()) if powers else 0.0
+            slope, terms = float((2 * self.u * steep).max()), 12
+        some = rounded(float(self.lengths.mean())), rounded(near), rounded(slope)
+        self.bins = choose(*some, terms, self.nq, self.qstep, self.tolerance)
         self.count = int(self.d.max() / self.bins.h + 0.5) + 1
 
     def _still(self) -> np.ndarray:
@@ -229,9 +152,10 @@ class Group:
 
     def _distances(self) -> Float[np.ndarray, "points blocks bins"]:
         """Of the points; bins before a block's first pair that moves take the place of that one's."""
-        lowest = np.maximum(np.rint(np.minimum(self.nearest / self.bins.h, self.count)), 1)
+        lowest = np.rint(np.minimum(self.nearest / self.bins.h, self.count))
         middle = np.maximum(np.arange(self.count), lowest[:, None])
-        return self.bins.h * (middle + self.bins.points[:, None, None] / 2)
+        d = self.bins.h * (middle + self.bins.points[:, None, None] / 2)
+        return np.where(d == 0, self.bins.h * 1e-9, d)  # without powers of 1/d that makes no difference
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Variances at the points within their intervals (−1 to 1), half the intervals (Å²), coefficients of T_n."""
@@ -244,7 +168,7 @@ class Group:
         # An interval too narrow would leave the slope in σ² to round-off.
         half = np.maximum(high - low, 1 / max(q[-1], self.qstep) ** 2) / 2
         tau = (variance - (low + half)[:, None]) / half[:, None]
-        return tau, half, _series(low, half, q, self.tolerance)
+        return tau, half, damping_series(low, half, q, self.tolerance)
 
     def sines(self, weights: Float[np.ndarray, "points ... bins"]) -> Float[np.ndarray, "... nq"]:
         """The sum of weight · sin(Q d) over the points."""
@@ -274,7 +198,7 @@ class Group:
         if self.widths is None:
             return total + np.exp(-self.u[:, None] * self.q2) * self.sines(moving)
         tau, _, terms = self._variances()
-        for term, (value, _) in zip(terms, _chebyshev(tau, len(terms)), strict=True):
+        for term, (value, _) in zip(terms, chebyshev(tau, len(terms)), strict=True):
             total += term * self.sines(moving * value)
         return total
 
@@ -299,7 +223,7 @@ class Group:
         assert self.widths is not None
         tau, half, terms = self._variances()
         by_tau = np.zeros_like(tau)
-        for term, (value, derivative) in zip(terms, _chebyshev(tau, len(terms)), strict=True):
+        for term, (value, derivative) in zip(terms, chebyshev(tau, len(terms)), strict=True):
             adjoint = self.sines_adjoint(gradient * term)
             slopes += value * adjoint
             by_tau += derivative * adjoint
@@ -388,6 +312,9 @@ def debye_sum_moments(
             'backend "moments" takes one displacement for a cluster, not one for each atom; take "auto" or "nufft"'
         )
     x = torch.where((species >= 0)[..., None], positions, 0).double()
-    settings = qstep, window, TOLERANCE.get(dtype, 1e-9)
-    total = _DebyeSum.apply(x, u.double(), widths, amplitudes.double(), species, settings)
-    return total.to(dtype)
+    powers = widths.requires_grad or bool(widths[:2].any())
+    settings = qstep, window, TOLERANCE.get(dtype, 1e-9), powers
+    try:
+        return _DebyeSum.apply(x, u.double(), widths, amplitudes.double(), species, settings).to(dtype)
+    except NotSmoothError:
+        return debye_sum_reference(positions, species, amplitudes, u, widths, qstep, window, dtype)

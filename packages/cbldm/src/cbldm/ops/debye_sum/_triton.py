@@ -84,8 +84,8 @@ def _forward(
     species_at += cluster * n
     u_at += cluster * n
     delta1, delta2, qbroad = _three(widths_at + cluster * 3)
-    qstep, turn, _ = _three(settings_at)
-    dmin, dmax, _ = _three(settings_at + 3)
+    qstep, turn = tl.load(settings_at), tl.load(settings_at + 1)
+    dmin, dmax = tl.load(settings_at + 2), tl.load(settings_at + 3)
     total = tl.zeros((POINTS,), dtype=tl.float64)
     for start_i in range(share * ROWS, n, shares * ROWS):
         i = start_i + tl.arange(0, ROWS)
@@ -99,7 +99,7 @@ def _forward(
                 x_i, y_i, z_i, s_i, u_i, x_j, y_j, z_j, s_j, u_j, i[:, None] < j[None, :],
                 delta1, delta2, qbroad, dmin, dmax,
             )  # fmt: skip
-            damping, sine, _ = _waves(d, u * tl.maximum(factor, 0.0), k, qstep, turn, REAL)
+            damping, sine, _cosine = _waves(d, u * tl.maximum(factor, 0.0), k, qstep, turn, REAL)
             weight = tl.where(counts, 2.0 / d, 0.0).to(REAL)
             terms = tl.sum(weight[:, :, None] * damping * sine * f_j[None, :, :], axis=1)
             total += tl.sum(terms * f_i, axis=0).to(tl.float64)
@@ -118,8 +118,8 @@ def _backward(
     u_at += cluster * n
     g_at += cluster * nq
     delta1, delta2, qbroad = _three(widths_at + cluster * 3)
-    qstep, turn, _ = _three(settings_at)
-    dmin, dmax, _ = _three(settings_at + 3)
+    qstep, turn = tl.load(settings_at), tl.load(settings_at + 1)
+    dmin, dmax = tl.load(settings_at + 2), tl.load(settings_at + 3)
     x_i, y_i, z_i, s_i, u_i = _atoms(x_at, species_at, u_at, i, n)
     force_x, force_y = tl.zeros((ROWS,), dtype=tl.float64), tl.zeros((ROWS,), dtype=tl.float64)
     force_z, by_u = tl.zeros((ROWS,), dtype=tl.float64), tl.zeros((ROWS,), dtype=tl.float64)
@@ -217,5 +217,5 @@ def debye_sum_triton(
     each = (u if u.ndim == 2 else u[:, None].expand(species.shape)).double().contiguous()
     f = amplitudes.to(dtype if dtype in REAL else torch.float32).contiguous()
     # As a tensor: a kernel would take them for float32.
-    settings = x.new_tensor([qstep, 2 * math.pi, 0.0, *window, 0.0])
+    settings = x.new_tensor([qstep, 2 * math.pi, *window])
     return _DebyeSum.apply(x, each, widths.double().T.contiguous(), species.int().contiguous(), f, settings).to(dtype)
