@@ -48,6 +48,7 @@ _IMAGENET: dict[str, Any] = {
     "objective": _PAPER,
     "ema_decay": 0.999,
     "precision": "bf16-mixed",
+    "limit": 1e6,  # the loss is a sum over some thousands of places
     "shown": 16,
     "watched": 128,
     "samples": 1000,
@@ -76,7 +77,7 @@ PRESETS: dict[str, TrainConfig] = {
         generator=ResidualConfig(),
         flow=_NO_FLOW,
         regression=_NO_REGRESSION,
-        objective=FeatureDrifting(samples=128, positives=256),
+        objective=FeatureDrifting(samples=64, positives=160),
         **_IMAGES,
     ),
     "digits-conditional": TrainConfig(
