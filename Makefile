@@ -29,11 +29,13 @@ help: ## list the targets
 	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 .venv/synced: $(UV) pyproject.toml $(MEMBERS)
-	$(UV) sync --all-packages
+	$(UV) sync --all-packages --inexact
 	@touch $@
 
-.PHONY: setup lock
+.PHONY: setup peers lock
 setup: .venv/synced ## install all packages and tools into .venv
+peers: .venv/synced ## add what benchmarks and comparisons are held against: KeOps, torchcfm, DebyeCalculator
+	$(UV) sync --all-packages --inexact --group peers
 lock: $(UV) ## resolve anew within exclude-newer: uv.lock and requirements.lock
 	$(UV) lock --upgrade
 	$(EXPORT) --output-file requirements.lock
