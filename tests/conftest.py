@@ -17,9 +17,12 @@ DATA_SKIP = "no data folder: set PAPERTRIO_DATA"
 # before the function's own error does.
 CHECKED = [
     "cbldm.ops.debye_sum.reference",
+    "cbldm.ops.debye_sum._bins",
+    "cbldm.ops.debye_sum._moments",
     "cbldm.ops.debye_sum._nufft",
     "gradient_flow_drifting.ops.kde.reference",
     "gradient_flow_drifting.ops.kde._attention",
+    "gradient_flow_drifting.ops.kde._matmul",
     "qkd_cil.models.adapter",
     "qkd_cil.models.classifier",
     "qkd_cil.models.gate",

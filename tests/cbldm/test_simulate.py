@@ -10,7 +10,7 @@ from cbldm import SimulationSettings, pair_distribution, simulate
 from cbldm.data.clusters import build_geometry
 
 ATOMS = Atoms("Pt55", positions=2.8 * build_geometry("Ico", (3,)).positions)
-SETTINGS = SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, biso=0.4, delta2=2.0, scale=0.7)
+SETTINGS = SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, biso=0.4, delta1=0.1, delta2=2.0, scale=0.7)
 
 
 def test_without_noise_it_is_the_debye_sum() -> None:
@@ -26,6 +26,7 @@ def test_without_noise_it_is_the_debye_sum() -> None:
         qmax=22.0,
         qdamp=0.03,
         biso=0.4,
+        delta1=0.1,
         delta2=2.0,
         scale=0.7,
     ).numpy()

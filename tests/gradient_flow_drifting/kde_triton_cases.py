@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import triton
 from close import assert_close_by_name
 from gradient_flow_drifting import kde_score
 
@@ -81,3 +82,39 @@ def test_auto_goes_by_the_device() -> None:
     x = torch.randn(40, 2, device=DEVICE)
     auto, triton = (kde_score(x, x, bandwidth=0.5, backend=backend) for backend in ("auto", "triton"))
     assert torch.equal(auto.score, triton.score)
+
+
+@pytest.mark.parametrize("d", [1, 16, 64, 256])
+@pytest.mark.parametrize("bands", [1, 2, 8])
+def test_blocks_that_are_timed_fit(d: int, bands: int) -> None:
+    from gradient_flow_drifting.ops.kde import _triton
+
+    D = max(16, d)
+    every = [triton.Config({"ROWS": rows, "KEYS": keys}, num_warps=warps) for rows, keys, warps in _triton.BLOCKS]
+    fitting = _triton._fitting(every, {}, B=bands, D=D)
+    assert fitting
+    for each in fitting[1:]:  # the smallest is there whatever its size
+        rows, keys = each.kwargs["ROWS"], each.kwargs["KEYS"]
+        assert 4 * bands * rows * max(D, keys) <= 64 * 1024
+        assert 4 * keys * D <= 32 * 1024
+    assert len(fitting) == 1 or bands * D < 1024
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("d", [2, 64, 256])
+def test_memory_on_a_gpu_is_linear(d: int) -> None:
+    x, y = (torch.randn(65_536, d, device=DEVICE, requires_grad=True) for _ in range(2))
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    result = kde_score(x, y, bandwidth=0.3 * d**0.5)
+    torch.autograd.grad(result.score.sum() + result.log_density.sum(), (x, y))
+    grown = torch.cuda.max_memory_allocated() - before
+    assert grown < 40 * x.numel() * 4 + 2**24  # one matrix of n² numbers would take 17 GB
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_many_coordinates_on_a_gpu() -> None:
+    x, y = torch.randn(5, 64, 640), torch.randn(5, 160, 640)
+    actual = kde_score(x.to(DEVICE), y.to(DEVICE), bandwidth=(10.0, 20.0))
+    expected = kde_score(x.double(), y.double(), bandwidth=(10.0, 20.0), backend="reference")
+    assert_close_by_name(actual._asdict(), expected._asdict(), rtol=1e-4)

@@ -175,6 +175,8 @@ def test_names_and_weights_are_checked() -> None:
         resolve_divergence("alfa(0.5)")
     with pytest.raises(ValueError, match="a: a finite number is needed, found nan"):
         alpha(float("nan"))
+    with pytest.raises(ValueError, match="a: a finite number is needed, found 'a'"):
+        alpha("a")  # type: ignore[arg-type]
     assert mixed({"alpha(0.5)": 2.0}).parts() == ((2.0, alpha(0.5)),)
     divergence = mixed({"kl_qp": 1.0})
     assert resolve_divergence(divergence) is divergence

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from close import assert_close_by_name
-from gradient_flow_drifting import DIVERGENCES, Euclidean, Gaussian, Sphere, VonMisesFisher, drift, drifting_loss
+from gradient_flow_drifting import DIVERGENCES, Euclidean, Gaussian, Sphere, VonMisesFisher, drift, drifting_loss, mixed
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -210,10 +210,14 @@ def test_bad_input_is_named() -> None:
         (x, good | {"manifold": Sphere()}, r"kernel: Gaussian lives on Euclidean, manifold is Sphere"),
         (1.01 * on, sphere, r"x: points off the sphere; project them with projx first"),
         (on, sphere | {"positives": y}, r"positives: points off the sphere"),
-        (x, good | {"kernel": 0.2}, r"kernel: a kernel is needed, Gaussian\(0.2\) say, found 0.2"),
+        (
+            x,
+            good | {"kernel": 0.2},
+            r"kernel: a kernel is needed, Gaussian\(0.2\) or resolve_kernel\(name, 0.2\) say, found 0.2",
+        ),
         (x, good | {"positives": y.double()}, r"positives: torch.float32 is needed as in x, found torch.float64"),
         (on, sphere | exact, r'field: "exact" is for the Gaussian kernel; VonMisesFisher has only "density"'),
-        (x, good | exact | {"divergence": "mmd2"}, r'field: mmd2 acts on the points themselves, where "density" is'),
+        (on, sphere | exact | {"divergence": mixed({"mmd2": 1.0, "kl_qp": 1.0})}, r"has only"),
         (x, good | exact | {"draws": 0}, r"draws: at least one is needed, found 0"),
         (x, good | {"field": "true"}, r'field: "density" or "exact" is needed, found "true"'),
         (x, good | {"velocity_unit": "m"}, r'velocity_unit: "mean_shift" or "score" is needed, found "m"'),

@@ -13,7 +13,9 @@ from gradient_flow_drifting import (
     SinkhornDrift,
     SlicedWasserstein,
     Sphere,
+    drift,
     flow_particles,
+    resolve_kernel,
 )
 from papertrio_shared.run import config_to_dict, dict_to_config
 from torch import Tensor
@@ -34,6 +36,17 @@ def clouds(dimension: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tens
 
 def name(field: Field) -> str:
     return type(field).__name__
+
+
+@pytest.mark.parametrize("name", ["laplace", "inverse_multiquadric"])
+def test_a_kernel_field_takes_a_kernel_by_name(name: str) -> None:
+    x, positives, _ = clouds()
+    velocity = KernelField((0.3,), kernel=name).velocity(x, positives=positives, negatives=x)
+    kernel = resolve_kernel(name, 0.3)
+    assert torch.equal(velocity, drift(x, positives=positives, negatives=x, kernel=kernel, max_step=None).velocity)
+    assert not torch.allclose(velocity, KernelField((0.3,)).velocity(x, positives=positives, negatives=x))
+    with pytest.raises(ValueError, match=r'kernel: "lapalce" is unknown; did you mean "laplace"\?'):
+        KernelField(kernel="lapalce")
 
 
 def test_all_kinds_of_fields_are_here() -> None:
@@ -131,6 +144,13 @@ def test_a_field_of_straight_lines_refuses_the_torus(field: Field) -> None:
     x = torch.zeros(3, 2)
     with pytest.raises(ValueError, match=f"{name(field)} is made of straight lines, the torus has none"):
         field.velocity(x, positives=x, negatives=x, geometry="torus")
+
+
+def test_the_sinkhorn_drift_takes_the_short_way_round_the_torus() -> None:
+    x = torch.tensor([[3.0, 0.0], [3.1, 1.0]], dtype=torch.float64)
+    y = torch.remainder(x + torch.tensor([0.4, 0.0]) + math.pi, 2 * math.pi) - math.pi
+    velocity = SinkhornDrift(blur=0.05).velocity(x, positives=y, negatives=x, geometry="torus")
+    assert torch.allclose(velocity, torch.tensor([[0.4, 0.0]], dtype=torch.float64).expand(2, 2), atol=1e-6)
 
 
 @pytest.mark.parametrize(

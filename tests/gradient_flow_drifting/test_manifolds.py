@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from gradient_flow_drifting import Euclidean, Manifold, Sphere
+from gradient_flow_drifting import Euclidean, Manifold, Sphere, Torus
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -22,6 +22,7 @@ def on_sphere(n: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> 
 def test_both_follow_the_protocol() -> None:
     assert isinstance(Sphere(), Manifold)
     assert isinstance(Euclidean(), Manifold)
+    assert isinstance(Torus(), Manifold)
 
 
 @given(DIMENSIONS, SEEDS, DTYPES)
@@ -99,3 +100,35 @@ def test_flat_space(seed: int) -> None:
     assert torch.equal(flat.projx(x), x)
     assert torch.equal(flat.proju(x, y), y)
     assert flat.check_point_on_manifold(x)
+
+
+@given(DIMENSIONS, SEEDS, DTYPES)
+def test_flat_torus(d: int, seed: int, dtype: torch.dtype) -> None:
+    torus, generator = Torus(), torch.Generator().manual_seed(seed)
+    x, y, z, u = (5 * torch.randn(20, d, generator=generator, dtype=dtype) for _ in range(4))
+    y[0], y[1] = x[0], x[1] + math.pi  # coincident points and antipodes
+    turns = 2 * math.pi * torch.randint(-3, 4, (20, d), generator=generator).to(dtype)
+    tolerance = 500 * torch.finfo(dtype).eps
+
+    def apart(a: Tensor, b: Tensor) -> float:
+        return float(torus.dist(a, b).max())
+
+    assert apart(torus.expmap(x, torus.logmap(x, y)), y) < tolerance
+    assert torch.allclose(torus.dist(x, y), torus.logmap(x, y).norm(dim=1))
+    assert torch.allclose(torus.dist(x, y), torus.dist(y, x), atol=tolerance)
+    assert torch.allclose(torus.dist(x, y), torus.dist(x + turns, y), atol=tolerance)
+    assert apart(x, x + turns) < tolerance
+    assert float(torus.projx(x).abs().max()) <= math.pi + tolerance
+    assert float(torus.dist(x, y).max()) <= math.pi * math.sqrt(d) + tolerance
+    assert bool((torus.dist(x, z) <= torus.dist(x, y) + torus.dist(y, z) + tolerance).all())
+    assert torch.equal(torus.proju(x, u), u)
+    assert torus.check_point_on_manifold(x)
+    short = u / u.abs().max()
+    assert torch.allclose(torus.logmap(x, torus.expmap(x, short)), short, atol=tolerance)
+
+
+def test_torus_keeps_the_digits_of_small_angles_and_has_gradients_everywhere() -> None:
+    torus, x = Torus(), torch.tensor([0.0, 1e-30, math.pi, -math.pi], requires_grad=True)
+    assert float(torus.logmap(x, torch.tensor([1e-20, 0.0, math.pi, -math.pi]))[0].detach()) == pytest.approx(1e-20)
+    (grad,) = torch.autograd.grad(torus.logmap(torch.zeros(4), x).sum(), x)
+    assert torch.allclose(grad, torch.ones(4))

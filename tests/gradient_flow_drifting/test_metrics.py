@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gradient_flow_drifting.data import ArrayFile, Modes, SphereMixture, Toy, named
+from gradient_flow_drifting.data import ArrayFile, Digits, Modes, SphereMixture, Toy, named
 from gradient_flow_drifting.metrics import (
     Support,
     evaluate,
@@ -77,6 +77,8 @@ def test_shapes_and_values_are_checked() -> None:
     assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
     with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
         evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
+    with pytest.raises(ValueError, match=r"y: 3 coordinates are needed as in x, found 2"):
+        evaluate(lambda count, _: torch.zeros(count, 3), Toy(), draws=1)
 
 
 def test_a_mode_with_under_half_of_its_share_is_not_covered() -> None:
@@ -157,7 +159,66 @@ def test_figures_go_into_json_with_their_floor() -> None:
     points = SphereMixture().sample(200, generator(0, "cloud"))
     found = evaluate_cloud(points, SphereMixture(), draws=2).to_dict()
     assert found["draws"] == 2
-    assert set(found) == {"w2", "sliced_w2", "off_support", "coverage", "high_quality", "w2_over_floor", "draws"}
+    of_clouds = {"w2", "sliced_w2", "mmd2", "off_support", "missed"}
+    assert set(found) == of_clouds | {"coverage", "high_quality", "w2_over_floor", "draws"}
     assert found["w2_over_floor"] == found["w2"]["value"] / found["w2"]["floor"]  # type: ignore[index]
     moons = evaluate_cloud(Toy("moons").sample(200, generator(0, "cloud")), Toy("moons"), draws=1).to_dict()
     assert "coverage" not in moons
+
+
+def test_figures_of_images_are_those_of_their_features() -> None:
+    digits, seen = Digits(), []
+
+    def draw(count: int, seed: int) -> Tensor:
+        return digits.sample(count, generator(seed, "real"))
+
+    def half(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images[:, :32]
+
+    of_features = {"precision", "recall", "density", "neighbour_coverage", "frechet", "kernel"}
+    pixels, features = evaluate(draw, digits, draws=1), evaluate(draw, digits, draws=1, encoder=half)
+    assert of_features < set(pixels.figures())
+    assert set(pixels.figures()) == set(features.figures())
+    assert seen == [296, 296, 296]  # samples, floor and what both are measured against
+    assert pixels.w2 == features.w2
+    assert pixels.frechet != features.frechet
+    assert pixels.precision is not None
+    assert pixels.recall is not None
+    assert pixels.precision.value > 0.8
+    assert pixels.recall.floor > 0.8
+    noise = evaluate(lambda count, seed: torch.randn(count, 64, generator=generator(seed, "x")), digits, draws=1)
+    assert noise.precision is not None
+    assert noise.frechet is not None
+    assert noise.precision.value < 0.1
+    assert noise.frechet.ratio > 5
+    assert [name for name, *_ in pixels.rows()][-2:] == ["Fréchet distance", "kernel distance"]
+
+
+def test_one_point_to_measure_against_is_enough_for_what_needs_no_two(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(10, 2)))
+    source = ArrayFile(tmp_path / "a.npy")
+    found = evaluate_cloud(torch.zeros(5, 2), source, draws=1)
+    assert found.mmd2 is None
+    assert set(found.figures()) == {"w2", "sliced_w2", "off_support", "missed"}
+
+
+def test_what_samples_miss_is_seen() -> None:
+    """A dropped mode of eight leaves an eighth of the data far from every sample; as many samples are counted."""
+    toy = Toy("8gaussians")
+    reference, probe, samples = (toy.sample(5000, generator(seed, "real")) for seed in range(3))
+    support = Support(reference, probe)
+    assert support.share_missed(samples) == pytest.approx(0.01, abs=0.006)
+    kept, labels = toy.sample_labelled(8000, generator(3, "real"))
+    missed = support.share_missed(kept[labels > 0][:5000])
+    assert missed == pytest.approx(1 / 8 + 7 / 8 * 0.01, abs=0.02)
+    assert support.share_off(kept[labels > 0]) == pytest.approx(0.01, abs=0.006)
+
+
+def test_the_support_of_the_torus_has_no_seam() -> None:
+    angles = 0.1 * torch.randn(3000, 1, generator=generator(0, "angles")) + torch.pi  # half of them beyond π
+    wrapped = torch.remainder(angles + torch.pi, 2 * torch.pi) - torch.pi
+    support = Support(wrapped[:1000], wrapped[1000:2000], geometry="torus")
+    assert support.threshold < 0.05
+    assert support.share_off(wrapped[2000:]) < 0.03
+    assert support.share_off(torch.tensor([[-torch.pi], [torch.pi], [3 * torch.pi], [0.0], [-1e-12]])) == 0.4

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbldm import PairDistribution, read_gr, write_gr
+from cbldm import FitSettings, PairDistribution, read_gr, write_gr
+from cbldm.target import select_target
 
 R = np.round(np.arange(301) * 0.1, 10)
 G = np.sin(3 * R) * np.exp(-R / 10)
@@ -124,12 +125,39 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
         read_gr(tmp_path)
 
 
+KINDS = [
+    b"nan nan",
+    b"1e400 0",
+    b"qmax = ",
+    b"<p>",
+    b"#### start data",
+    b"\xff\xfe",
+    b"1_0 2",
+    b"qmin = -1e308",
+    b"[PDF]",
+]
+NUMBERS = [
+    b"1e308",
+    b"-1e-320",
+    b"0",
+    b"-0.0",
+    b"99999999999999999999",
+    b"1e",
+    b"--1",
+    b"1,5",
+    b"0x10",
+    b"1d3",
+    b"inf",
+    b"\xd9\xa1",
+]
+
+
 def mutate(data: bytes, chance: random.Random) -> bytes:
     """A file as accidents leave it: bytes changed, lines lost, doubled, moved, cut, glued, or of another kind."""
     lines = data.split(b"\n")
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(lines))
-        match chance.randrange(9):
+        match chance.randrange(14):
             case 0:
                 at_byte = chance.randrange(max(1, len(data)))
                 data = data[:at_byte] + bytes([chance.randrange(256)]) + data[at_byte + 1 :]
@@ -143,22 +171,55 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
             case 4:
                 lines[at] = lines[at].replace(b" ", chance.choice([b"", b",", b"\t", b" = ", b"\x00", b"\xa0"]))
             case 5:
-                lines[at] = chance.choice(
-                    [b"nan nan", b"1e400 0", b"qmax = ", b"<p>", b"#### start data", b"\xff\xfe", b"1_0 2"]
-                )
+                lines[at] = chance.choice(KINDS)
             case 6:
                 lines = lines[at:]
             case 7:
                 lines = [line + b" 0.5" for line in lines] if chance.random() < 0.5 else [line[::-1] for line in lines]
             case 8:
                 lines = [b" ".join(lines)]
+            case 9:  # a number becomes another
+                tokens = lines[at].split(b" ")
+                tokens[chance.randrange(len(tokens))] = chance.choice(NUMBERS)
+                lines[at] = b" ".join(tokens)
+            case 10:  # the same for an entry of the header
+                entries = [k for k, line in enumerate(lines[:40]) if b"=" in line]
+                if entries:
+                    at = chance.choice(entries)
+                    lines[at] = lines[at].split(b"=")[0] + b"= " + chance.choice(NUMBERS)
+            case 11:  # a disk that repeats itself
+                first = chance.randrange(max(1, len(data)))
+                piece = data[first : first + chance.randrange(200)]
+                lines = (data[:first] + piece * chance.randrange(50) + data[first:]).split(b"\n")
+            case 12:
+                lines[at] = chance.choice([b"9", b" ", b"a", b"=", b"#", b". ", b"1 ", b"Pt2"]) * 20_000
+            case 13:
+                data = data.decode("latin-1").encode(chance.choice(["utf-16", "utf-16-le", "utf-8-sig", "utf-32"]))
+                lines = data.split(b"\n")
         data = b"\n".join(lines)
     return data
 
 
-def hold_to_an_answer_or_a_line(count: int, tmp_path: Path) -> None:
-    header = b"# PDFgetX3\nqmin = 0.7\nqmax = 25.0\ncomposition = Pt\nmode = xray\n\n#### start data\n#S 1\n#L r G\n"
-    seeds = [header + table(R, G).encode(), table(R, G).encode(), header + table(Q, FQ).encode()]
+def sound_files() -> list[bytes]:
+    """What the reduction programs write, and tables that are bare or of another function."""
+    header = "# PDFgetX3\nqmin = 0.7\nqmax = 25.0\ncomposition = Pt\nmode = xray\n\n#### start data\n#S 1\n#L r G\n"
+    wide = "\n".join(f"{r!r} {g!r} 0 {0.1 + r!r}" for r, g in zip(R.tolist(), G.tolist(), strict=True))
+    getn = "#Comment: neutron data\n##### start data\n#O0 stype=N qmax=35.0 qdamp=0.01\n#L r G d_r d_Gr\n" + wide
+    return [
+        text.encode()
+        for text in (
+            header + table(R, G),
+            table(R, G),
+            header + table(Q, FQ),
+            getn,
+            header + wide,
+            "r,G\n" + table(R, G),
+        )
+    ]
+
+
+def hold_to_an_answer_or_a_line(count: int, seeds: list[bytes], tmp_path: Path) -> None:
+    """Reading a file, and taking from it what is fitted."""
     chance = random.Random(0)
     answers = refusals = 0
     path = tmp_path / "mutated.gr"
@@ -168,24 +229,33 @@ def hold_to_an_answer_or_a_line(count: int, tmp_path: Path) -> None:
         refusal = ""
         try:
             curve = read_gr(path)
+            assert np.isfinite(curve.g).all()
+            assert (np.diff(curve.r) > 0).all()
+            assert all(value is None or np.isfinite(value) for value in (curve.qmin, curve.qmax, curve.qdamp))
+            answers += 1
+            target = select_target(curve, FitSettings(qdamp=0.04))
+            assert 0 <= target.qmin < target.qmax
         except ValueError as error:
             refusal = str(error)
         if refusal:
             refusals += 1
             assert refusal.startswith("mutated.gr")
             assert "\n" not in refusal
-        else:
-            answers += 1
-            assert np.isfinite(curve.g).all()
-            assert (np.diff(curve.r) > 0).all()
+            assert len(refusal) < 400
         assert time.monotonic() - start < 5
     assert min(answers, refusals) > count // 10  # the accidents are neither harmless nor fatal throughout
 
 
 def test_three_hundred_accidents(tmp_path: Path) -> None:
-    hold_to_an_answer_or_a_line(300, tmp_path)
+    hold_to_an_answer_or_a_line(300, sound_files(), tmp_path)
 
 
 @pytest.mark.slow
-def test_ten_thousand_accidents(tmp_path: Path) -> None:
-    hold_to_an_answer_or_a_line(10_000, tmp_path)
+def test_twelve_thousand_accidents(tmp_path: Path) -> None:
+    hold_to_an_answer_or_a_line(12_000, sound_files(), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_thousand_accidents_of_measured_files(data_folder: Path, tmp_path: Path) -> None:
+    seeds = [path.read_bytes() for path in sorted((data_folder / "pdf" / "experimental").glob("*.gr"))]
+    hold_to_an_answer_or_a_line(1000, seeds, tmp_path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from srreal import cluster, instrument
 from torch import Tensor
 
-BACKENDS = pytest.mark.parametrize("backend", ["reference", "nufft"])
+BACKENDS = pytest.mark.parametrize("backend", ["reference", "nufft", "moments"])
 COMPATS = pytest.mark.parametrize("compat", ["exact", "diffpy"])
 PLAIN = {"rmin": 0.0, "rmax": 12.0, "rstep": 0.05, "qmin": 0.7, "qmax": 20.0, "biso": 0.3}
 DIMER = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 2.8]], dtype=torch.float64)
@@ -169,7 +169,7 @@ def test_every_parameter_has_the_gradient_of_the_reference(compat: str) -> None:
         "delta2": [2.0, 1.0], "qbroad": [0.01, 0.02],
     }  # fmt: skip
     found: dict[str, dict[str, Tensor]] = {}
-    for backend in ("reference", "nufft"):
+    for backend in ("reference", "nufft", "moments"):
         leaves = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in start.items()}
         leaves |= {"positions": x.clone().requires_grad_(), "dilation": torch.tensor(1.01).double().requires_grad_()}
         arguments = {name: leaves[name] for name in start}
@@ -177,7 +177,8 @@ def test_every_parameter_has_the_gradient_of_the_reference(compat: str) -> None:
         (g * torch.randn(g.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).sum().backward()
         found[backend] = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     assert len(found["reference"]) == len(start) + 2
-    assert_close_by_name(found["nufft"], found["reference"], rtol=1e-8)
+    for backend in ("nufft", "moments"):
+        assert_close_by_name(found[backend], found["reference"], rtol=1e-8)
 
 
 @BACKENDS
@@ -211,7 +212,6 @@ NAN = THREE.clone().index_put((torch.tensor([1]), torch.tensor([2])), torch.tens
 TWICE = THREE[[0, 1, 0]]
 
 
-@BACKENDS
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -250,13 +250,19 @@ TWICE = THREE[[0, 1, 0]]
         ({"positions": THREE.long()}, "positions are torch.int64; coordinates in Å of a floating type are wanted"),
         ({"mask": torch.ones(2, dtype=torch.bool)}, r"the mask has the shape \(2,\); that of the atoms is \(3,\)"),
         ({"compat": "pdffit"}, "unknown compat 'pdffit'; it is 'exact' or 'diffpy'"),
+        ({"backend": "nuft"}, "backend is 'nuft': give 'auto', 'reference', 'moments', 'nufft' or 'triton'"),
+        ({"backend": "srreal"}, "backend 'srreal' computes as diffpy.srreal does; give compat='diffpy' with it"),
+        (
+            {"backend": "srreal", "compat": "diffpy", "biso": torch.tensor(0.3, requires_grad=True)},
+            "backend 'srreal' has no gradient by u; detach it or take another backend",
+        ),
         ({"radiation": "electron"}, "unknown radiation 'electron'; it is 'xray' or 'neutron'"),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_in_a_line(changes: dict[str, Any], message: str, backend: str) -> None:
+def test_bad_input_is_told_in_a_line(changes: dict[str, Any], message: str) -> None:
     arguments = {"positions": THREE, "elements": "Au", **changes}
     with pytest.raises(ValueError, match=message) as error:
-        g_of(arguments.pop("positions"), **arguments, backend=backend)
+        g_of(arguments.pop("positions"), **arguments)
     assert "\n" not in str(error.value)
 
 

@@ -28,7 +28,8 @@ class SimulationSettings:
         qdamp: Damping by the instrument's resolution, 1/Å.
         qbroad: Broadening by it, 1/Å.
         biso: Isotropic displacement parameter, Å².
-        delta2: Sharpening of near peaks by correlated motion, Å².
+        delta1: Sharpening of near peaks by correlated motion that falls as 1/r, Å.
+        delta2: The same falling as 1/r², Å².
         scale: Factor of G.
         radiation: What is scattered.
         noise: Standard deviation of the noise as a fraction of the largest |G|.
@@ -43,6 +44,7 @@ class SimulationSettings:
     qdamp: float = 0.04
     qbroad: float = 0.0
     biso: float = 0.5
+    delta1: float = 0.0
     delta2: float = 0.0
     scale: float = 1.0
     radiation: Radiation = "xray"
@@ -51,7 +53,7 @@ class SimulationSettings:
 
 
 SIMULATION_SETTINGS = SimulationSettings()
-_LARGEST = {"biso": 100.0, "scale": 1e50, "delta2": 1e4, "qdamp": 1.0, "qbroad": 1.0, "noise": 100.0}
+_LARGEST = {"biso": 100.0, "scale": 1e50, "delta1": 100.0, "delta2": 1e4, "qdamp": 1.0, "qbroad": 1.0, "noise": 100.0}
 _LARGEST_MATRIX = 2**26
 """Numbers in the transform of the noise."""
 
@@ -95,6 +97,7 @@ def simulate(
         scale=settings.scale,
         qdamp=settings.qdamp,
         qbroad=settings.qbroad,
+        delta1=settings.delta1,
         delta2=settings.delta2,
         radiation=settings.radiation,
     ).numpy()

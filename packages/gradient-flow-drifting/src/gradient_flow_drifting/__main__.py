@@ -11,12 +11,18 @@ from papertrio_shared.seed import generator as seeded
 
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
+from .baselines.ot_cfm import Solver
+from .compare import DEFAULT, methods_of, write_comparison
+from .compare import compare as run_comparison
 from .config import TrainConfig
 from .data import Toy, named
+from .devices import is_writer
 from .fields import KernelField
 from .geometry import space_of
 from .metrics import evaluate_cloud
 from .models import latents
+from .paper import SMOKE as SMOKE_SCALE
+from .paper import Scale, reproduce
 from .particles import flow_particles
 from .pictures import animate, picture_of_samples, save_picture
 from .presets import DEMO, PRESETS, SMOKE
@@ -48,6 +54,10 @@ def sample(
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10_000,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("samples.npy"),
     seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+    label: int | None = None,
+    guidance: float | None = None,
 ) -> None:
     """Draw samples from a trained generator.
 
@@ -56,22 +66,39 @@ def sample(
         n: How many.
         out: A .npy file.
         seed: The same seed gives the same samples.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
+        label: Class of all samples; each class as likely where none is given.
+        guidance: Strength, from 1, of a generator that was trained with it.
     """
-    write_samples(load(run), n, out, seed=seed)
+    options = {"evaluations": evaluations, "solver": solver, "label": label, "guidance": guidance}
+    write_samples(load(run), n, out, seed=seed, **options)  # type: ignore[arg-type]
     print(f"{n} samples in {out}")
 
 
-def evaluate(run: Annotated[Path, tyro.conf.Positional], draws: int = 25, seed: int = 0) -> None:
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional],
+    draws: int = 25,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+) -> None:
     """Measure a trained generator beside the floor, the same figures between two real draws.
 
     Args:
         run: Folder of the run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations: Of a flow's network for each sample.
+        solver: Of a flow; Heun's where none is given.
     """
-    evaluation = report.evaluate_run(load(run), run_config(run), draws=draws, seed=seed)
+    config = run_config(run)
+    generator, judge = load(run), report.judge_of(config, run)
+    evaluation = report.evaluate_run(
+        generator, config, draws=draws, seed=seed, evaluations=evaluations, solver=solver, judge=judge
+    )
     report.write_evaluation(evaluation, run / "evaluation.json")
-    print(report.table(evaluation))
+    print("\n".join([report.table(evaluation), *report.write_verdict(run, seed=seed)]))
 
 
 def particles(
@@ -95,7 +122,7 @@ def particles(
         count: Number of particles.
         points: Number of real points they flow to.
         steps: Number of steps.
-        divergence: kl_qp, kl_pq, chi2_qp, mixed or mmd2.
+        divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed, or alpha(a) with a number a.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
@@ -125,6 +152,47 @@ def particles(
     _list(folder)
 
 
+def compare(
+    data: Annotated[str, tyro.conf.Positional],
+    methods: str = ",".join(DEFAULT),
+    seeds: int = 5,
+    seconds: float = 20.0,
+    draws: int = 5,
+    jobs: int = 1,
+    out: Path | None = None,
+) -> None:
+    """Train methods on an equal budget of CPU seconds and measure them side by side; run again, it goes on.
+
+    Args:
+        data: Name of a data set, all, or a .npy or .pt file.
+        methods: Names with commas between them; the data set's preset comes first in any case.
+        seeds: How many, from zero.
+        seconds: CPU seconds of training for each run, on one thread.
+        draws: Pairs of draws behind W₂ and its floor, for each seed.
+        jobs: Runs at a time.
+        out: Folder of the results; runs/compare-NAME where none is given.
+    """
+    folder = out or Path("runs") / f"compare-{Path(data).stem}"
+    entries = run_comparison(data, methods_of(methods), folder, seeds=seeds, seconds=seconds, draws=draws, jobs=jobs)
+    print(write_comparison(entries, folder, seconds=seconds))
+    _list(folder, ".md", ".json")
+
+
+def paper(out: Path = Path("runs/paper"), seeds: int = 5, smoke: bool = False) -> None:
+    """Draw divergences and kernels side by side, in the plane and on the sphere, and count modes.
+
+    Run again, it goes on.
+
+    Args:
+        out: Folder of the results.
+        seeds: Of the counts.
+        smoke: A few steps only, to see that all works.
+    """
+    page = reproduce(out, SMOKE_SCALE if smoke else Scale(seeds=seeds))
+    print((out / "modes.md").read_text(encoding="utf-8"))
+    print(page)
+
+
 def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = False) -> None:
     """Train a one-step generator on eight Gaussians, in well under a minute.
 
@@ -138,16 +206,18 @@ def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = Fal
 def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = None) -> None:
     start = time.perf_counter()
     folder = start_run(config, folder) if resume is None else resume_run(resume)
+    if not is_writer():
+        return
     trained = time.perf_counter()
     evaluation = report.write_results(folder)
-    print(report.table(evaluation))
+    print("\n".join([report.table(evaluation), *report.write_verdict(folder)]))
     print(f"trained in {trained - start:.0f} s, measured and drawn in {time.perf_counter() - trained:.0f} s")
     _list(folder)
 
 
-def _list(folder: Path) -> None:
+def _list(folder: Path, *more: str) -> None:
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".npy", ".png", ".gif", ".mp4", ".html", ".safetensors"):
+        if path.suffix in (".npy", ".png", ".gif", ".mp4", ".html", ".safetensors", *more):
             print(path)
 
 
@@ -165,6 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sample": sample,
         "particles": particles,
         "evaluate": evaluate,
+        "compare": compare,
+        "paper": paper,
         "demo": demo,
     }
     description = "One-step generators and particle flows by gradient-flow drifting."

@@ -1,6 +1,8 @@
-"""Checks that configs share."""
+"""Checks that configs and names share."""
 
 import math
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 from typing import Any
 
 
@@ -35,3 +37,24 @@ def require_not_negative(config: Any, prefix: str, *names: str) -> None:
     for name in names:
         if getattr(config, name) < 0:
             raise ValueError(f"{prefix}.{name} = {getattr(config, name)}: give zero or more")
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like a misspelled one.
+
+    Args:
+        name: What was given.
+        known: What there is.
+
+    Returns:
+        One of the known.
+
+    Example:
+        >>> nearest_name("gausian", ("laplace", "gaussian"))
+        'gaussian'
+    """
+
+    def likeness(other: str) -> tuple[float, int]:
+        return SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))
+
+    return max(known, key=likeness)

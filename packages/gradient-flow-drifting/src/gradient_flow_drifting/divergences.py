@@ -9,12 +9,12 @@ All but `js` and `mmd2` are of Amari's family $f'' = r^{a-2}$, $w = r^a$: `kl_qp
 `chi2_qp` twice alpha(−1), `chi2_pq` twice alpha(2), `hellinger2` half of alpha(½).
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from types import MappingProxyType
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from .checks import nearest_name
 from .ops.kde import KdeScore
 
 
@@ -110,7 +111,6 @@ class Mixed:
         return tuple((weight, _elementary(name)) for name, weight in self.weights)
 
 
-@cache
 def alpha(a: float) -> FDivergence:
     r"""The divergence of Amari's family with $f'' = r^{a-2}$, whose velocity has the weight $w = r^a$.
 
@@ -131,11 +131,12 @@ def alpha(a: float) -> FDivergence:
         >>> alpha(0.5) == resolve_divergence("alpha(0.5)")
         True
     """
-    if not math.isfinite(a):
-        raise ValueError(f"a: a finite number is needed, found {a}")
-    return _power(f"alpha({a})", a)
+    if not isinstance(a, Real) or not math.isfinite(a):
+        raise ValueError(f"a: a finite number is needed, found {a!r}")
+    return _power(f"alpha({float(a)})", float(a))
 
 
+@cache
 def _power(name: str, a: float, scale: float = 1.0) -> FDivergence:
     """The divergence of weight scale · r^a."""
 
@@ -238,10 +239,7 @@ def _elementary(name: str, known: tuple[str, ...] = tuple(_NAMED)) -> FDivergenc
         except ValueError:
             raise ValueError(f'divergence: "{name}" needs a finite number in its brackets, alpha(0.5) say') from None
 
-    def likeness(other: str) -> tuple[float, int]:
-        return difflib.SequenceMatcher(None, name, other).ratio(), sum(map(str.__eq__, name, other))
-
-    nearest = max((*known, "alpha(0.5)"), key=likeness)
+    nearest = nearest_name(name, (*known, "alpha(0.5)"))
     raise ValueError(
         f'divergence: "{name}" is unknown; did you mean "{nearest}"? There are {", ".join(known)} and alpha(a), '
         "a a number"

@@ -4,8 +4,12 @@ With estimates $p_h$ of the data (*positives*) and $q_h$ of the model (*negative
 $v = w(r)\, (\nabla\log p_h - \nabla\log q_h)$, w from the divergence (`divergences`). In units of the mean shift that
 is $w\, (m_p - m_q)$, without the factor $1/h^2$. Two fields belong to it: `"density"`, v at the particle, is the
 velocity of the smoothed densities; `"exact"`, the mean $E_{\varepsilon \sim N(0, I)}\, v(x + h \varepsilon)$, is the
-gradient of $D(p_h, q_h)$ with respect to the particles, times minus their number. Of several bandwidths the mean is
-taken.
+gradient of $D(p_h, q_h)$, the `energy`, with respect to the particles, times minus their number. Of several bandwidths
+the mean is taken.
+
+That $m_p - m_q$ is h² times the difference of scores is particular to the Gaussian and its like on the sphere and other
+manifolds. With a Laplace or another kernel of longer tails `velocity_unit="mean_shift"` is the Drifting Model's field
+and `velocity_unit="score"` the gradient flow; `kernels.radial` says how they differ.
 """
 
 import math
@@ -18,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .divergences import Divergence, FDivergence, resolve_divergence
+from .divergences import Divergence, FDivergence, MeanDiscrepancy, resolve_divergence
 from .kernels import Gaussian, Kernel
 from .manifolds import Manifold
 from .ops.kde import KdeBackend, KdeScore, SelfTerms
@@ -46,11 +50,20 @@ class Drift:
     log_density_positives: Float[Tensor, "*bandwidths n"]
     log_density_negatives: Float[Tensor, "*bandwidths n"]
     _count_positives: Callable[[], Tensor] = field(repr=False)
+    _share_of_itself: Callable[[], Tensor] = field(repr=False)
 
     @cached_property
     def effective_sample_size(self) -> Float[Tensor, "*bandwidths n"]:
         r"""How many positives each particle sees, $(\sum_j k_j)^2 / \sum_j k_j^2$; worked out when first asked for."""
         return self._count_positives()
+
+    @cached_property
+    def self_weight(self) -> Float[Tensor, "*bandwidths n"]:
+        r"""The share of a particle's own term in q_h at it; near one it sees nothing of the model but itself.
+
+        Zero where there is no such term: left out, or the first rows of the negatives are others than the particles.
+        """
+        return self._share_of_itself()
 
 
 def drift(
@@ -85,14 +98,16 @@ def drift(
         negative_weights: Weight ≥ 0 of each negative; equal ones where None.
         self_terms: `"leave_one_out"` leaves the term of x itself out of q_h, for which the first rows of `negatives`
             must be x; `"keep"` keeps it, and there is no field where negatives and positives are the same.
-        field: `"density"`, or `"exact"` (Gaussian kernel) by Monte-Carlo.
+        field: `"density"`, or `"exact"`: for f-divergences with the Gaussian kernel, by Monte-Carlo; of `mmd2` the
+            density field is the exact one, with any kernel.
         draws: Quasi-random draws for each particle of the exact field; powers of two are stratified best.
         generator: Source of the scrambling of the draws; torch's global one where None.
         log_weight_limit: Each divergence's log w is clamped to ± this; None leaves it.
         max_step: Limit of the velocity's length, in its own units; `"bandwidth"` is the largest bandwidth (over its
             square, where the unit is the score); None leaves it.
-        velocity_unit: `"mean_shift"` leaves the factor 1/h² out; `"score"` has it.
-        backend: Of `kde_score`.
+        velocity_unit: `"mean_shift"` is w (m_p − m_q), without the factor 1/h² of the Gaussian; `"score"` is
+            w (∇log p_h − ∇log q_h).
+        backend: Of `kde_score`; kernels other than the Gaussian and von Mises–Fisher have only the reference.
 
     Returns:
         Velocity, log ratio and diagnostics.
@@ -110,9 +125,8 @@ def drift(
         [0.192, 0.0]
     """
     divergence = resolve_divergence(divergence)
-    if not hasattr(kernel, "score"):
-        raise ValueError(f"kernel: a kernel is needed, Gaussian(0.2) say, found {kernel!r}")
-    manifold = kernel.space() if manifold is None else manifold
+    check_kernel(kernel)
+    manifold = kernel.manifold if manifold is None else manifold
     check_limits(log_weight_limit, max_step)
     if velocity_unit not in ("mean_shift", "score"):
         raise ValueError(f'velocity_unit: "mean_shift" or "score" is needed, found "{velocity_unit}"')
@@ -122,21 +136,23 @@ def drift(
     check_weights("negative_weights", negative_weights, "negatives", len(negatives), least=least)
 
     def estimates(kernel: Kernel, at: Tensor) -> tuple[KdeScore, KdeScore]:
-        p = kernel.score(at, positives, weights=positive_weights, backend=backend)
-        q = kernel.score(at, negatives, weights=negative_weights, self_terms=self_terms, backend=backend)
+        estimate = kernel.mean_shift if velocity_unit == "mean_shift" else kernel.score
+        p = estimate(at, positives, weights=positive_weights, backend=backend)
+        q = estimate(at, negatives, weights=negative_weights, self_terms=self_terms, backend=backend)
         return p, q
 
     p, q = estimates(kernel, x)
-    unit = x.new_tensor([h**2 if velocity_unit == "mean_shift" else 1.0 for h in kernel.lengths])[:, None, None]
     if field == "density":
-        velocity = _velocity(divergence, p, q, log_weight_limit) * unit
+        velocity = _velocity(divergence.parts(), p, q, log_weight_limit)
     elif field == "exact":
-        velocity = unit * _exact_velocity(divergence, x, kernel, estimates, log_weight_limit, draws, generator)
+        velocity = _exact_velocity(
+            divergence, x, kernel, p, q, estimates, self_terms, log_weight_limit, draws, generator
+        )
     else:
         raise ValueError(f'field: "density" or "exact" is needed, found "{field}"')
     velocity = velocity.mean(dim=0)
 
-    speed = velocity.norm(dim=-1)
+    speed = length_of(manifold, x, velocity)
     if max_step == "bandwidth":
         longest = max(kernel.lengths)
         max_step = longest if velocity_unit == "mean_shift" else 1 / longest
@@ -149,6 +165,7 @@ def drift(
         log_density_positives=p.log_density,
         log_density_negatives=q.log_density,
         _count_positives=lambda: kernel.effective_sample_size(x, positives, weights=positive_weights, backend=backend),
+        _share_of_itself=lambda: _self_weight(x, negatives, negative_weights, kernel, self_terms, q.log_density),
     )
 
 
@@ -189,7 +206,7 @@ def drifting_loss(
         >>> [round(value, 3) for value in x.grad[0].tolist()]  # towards the datum, times -2
         [-0.2, 0.0]
     """
-    manifold = kernel.space() if manifold is None else manifold
+    manifold = kernel.manifold if manifold is None else manifold
     with torch.no_grad():
         own = x if negatives is None else negatives
         step = drift(x, positives=y, negatives=own, kernel=kernel, manifold=manifold, **options)  # type: ignore[arg-type]
@@ -197,9 +214,12 @@ def drifting_loss(
     return manifold.dist(x, target).square().mean()
 
 
-def _velocity(divergence: Divergence, p: KdeScore, q: KdeScore, log_weight_limit: float | None) -> Tensor:
-    """The density field with a leading axis of bandwidths, in units of the score."""
-    terms = (weight * part.velocity(p, q, log_weight_limit) for weight, part in divergence.parts())
+Parts = tuple[tuple[float, FDivergence | MeanDiscrepancy], ...]
+
+
+def _velocity(parts: Parts, p: KdeScore, q: KdeScore, log_weight_limit: float | None) -> Tensor:
+    """The density field with a leading axis of bandwidths."""
+    terms = (weight * part.velocity(p, q, log_weight_limit) for weight, part in parts)
     total = sum(terms, torch.zeros_like(p.score))
     return total if total.ndim == 3 else total[None]
 
@@ -208,25 +228,89 @@ def _exact_velocity(
     divergence: Divergence,
     x: Tensor,
     kernel: Kernel,
+    p: KdeScore,
+    q: KdeScore,
     estimates: Callable[[Kernel, Tensor], tuple[KdeScore, KdeScore]],
+    self_terms: str,
     log_weight_limit: float | None,
     draws: int,
     generator: torch.Generator | None,
 ) -> Tensor:
     """The exact field by quasi-random draws, for each bandwidth at points spread by itself."""
-    if not isinstance(kernel, Gaussian):
-        raise ValueError(f'field: "exact" is for the Gaussian kernel; {type(kernel).__name__} has only "density"')
-    without = [part.name for _, part in divergence.parts() if not isinstance(part, FDivergence)]
-    if without:
-        raise ValueError(f'field: {without[0]} acts on the points themselves, where "density" is exact')
     if draws < 1:
         raise ValueError(f"draws: at least one is needed, found {draws}")
+    smoothed, plain = split_parts(divergence)
+    velocity = _velocity(plain, p, q, log_weight_limit)  # ½ MMD² is a functional of the points as they are
+    if not smoothed:
+        return velocity
+    if not isinstance(kernel, Gaussian):
+        raise ValueError(f'field: "exact" is for the Gaussian kernel; {type(kernel).__name__} has only "density"')
     noise = gaussian_draws(len(x), draws, x.shape[1], generator=generator).to(x)
     fields = []
-    for single, h in zip(kernel.singles(), kernel.lengths, strict=True):
-        at_draws = [_velocity(divergence, *estimates(single, x + h * each), log_weight_limit) for each in noise]
-        fields.append(torch.cat(at_draws).mean(dim=0))
-    return torch.stack(fields)
+    for h in kernel.lengths:
+        single = kernel.with_lengths(h)
+        if self_terms == "keep":
+            spread = (x + h * noise).reshape(-1, x.shape[1])
+            at_draws = _velocity(smoothed, *estimates(single, spread), log_weight_limit).reshape(noise.shape)
+        else:  # a point's own term is told by its row, so that the draws come one after the other
+            at_draws = torch.cat(
+                [_velocity(smoothed, *estimates(single, x + h * each), log_weight_limit) for each in noise]
+            )
+        fields.append(at_draws.mean(dim=0))
+    return velocity + torch.stack(fields)
+
+
+def split_parts(
+    divergence: Divergence,
+) -> tuple[tuple[tuple[float, FDivergence], ...], tuple[tuple[float, MeanDiscrepancy], ...]]:
+    """The f-divergences of a sum, which compare smoothed clouds, and what compares the clouds as they are.
+
+    Args:
+        divergence: A divergence.
+
+    Returns:
+        Both with their weights.
+    """
+    parts = divergence.parts()
+    smoothed = tuple((weight, part) for weight, part in parts if isinstance(part, FDivergence))
+    return smoothed, tuple((weight, part) for weight, part in parts if not isinstance(part, FDivergence))
+
+
+def _self_weight(
+    x: Tensor,
+    negatives: Tensor,
+    negative_weights: Tensor | None,
+    kernel: Kernel,
+    self_terms: str,
+    log_density: Tensor,
+) -> Tensor:
+    """The term of x itself over q_h; these kernels are as high at one point as at another."""
+    if self_terms != "keep" or len(negatives) < len(x) or not torch.equal(negatives[: len(x)], x):
+        return torch.zeros_like(log_density)
+    share = torch.full_like(x[:, 0], 1 / len(negatives))
+    if negative_weights is not None:
+        share = (negative_weights / negative_weights.sum())[: len(x)].to(x)
+    peak = kernel.score(x[:1], x[:1]).log_density
+    return share * torch.exp(peak - log_density)
+
+
+def length_of(manifold: Manifold, x: Tensor, u: Tensor) -> Tensor:
+    """Length of tangent vectors: by the inner product that geoopt's manifolds have, else that of the coordinates.
+
+    Args:
+        manifold: The space.
+        x: Points.
+        u: A tangent vector at each.
+
+    Returns:
+        The lengths.
+    """
+    inner = getattr(manifold, "inner", None)
+    if inner is None:
+        return u.norm(dim=-1)
+    square = inner(x, u, keepdim=True)[..., 0]  # without keepdim geoopt 0.5's ball multiplies all with all
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)  # no NaN in the gradient at zero
 
 
 def gaussian_draws(
@@ -273,13 +357,30 @@ def check_limits(log_weight_limit: float | None, max_step: float | str | None) -
         raise ValueError(f'max_step: a number > 0, "bandwidth" or None is needed, found {max_step!r}')
 
 
+def check_kernel(kernel: object) -> None:
+    """Hold a kernel to what `drift` asks of it.
+
+    Args:
+        kernel: What was handed over.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(kernel, type) or not hasattr(kernel, "mean_shift"):
+        raise ValueError(
+            f"kernel: a kernel is needed, Gaussian(0.2) or resolve_kernel(name, 0.2) say, found {kernel!r}"
+        )
+
+
 def _check_clouds(
     x: Tensor, positives: Tensor, negatives: Tensor, manifold: Manifold, kernel: Kernel, self_terms: str
 ) -> None:
-    if not isinstance(manifold, kernel.space):
-        raise ValueError(
-            f"kernel: {type(kernel).__name__} lives on {kernel.space.__name__}, manifold is {type(manifold).__name__}"
-        )
+    if isinstance(manifold, type):
+        raise ValueError(f"manifold: an object is needed, {manifold.__name__}() say, found the class itself")
+    if manifold != kernel.manifold:
+        own, other = type(kernel.manifold).__name__, type(manifold).__name__
+        other = f"another {own}" if own == other else other
+        raise ValueError(f"kernel: {type(kernel).__name__} lives on {own}, manifold is {other}")
     for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
         check_cloud(name, cloud, like=None if name == "x" else x)
         if not manifold.check_point_on_manifold(cloud):

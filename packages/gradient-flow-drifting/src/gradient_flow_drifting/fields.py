@@ -10,6 +10,7 @@ from .data import Geometry
 from .divergences import Divergence, mixed, resolve_divergence
 from .drift import check_limits, drift
 from .geometry import kernel_of, space_of
+from .kernels import Kernel, resolve_kernel
 from .ops.kde import SelfTerms
 from .ops.kde._checks import positive_numbers
 
@@ -54,6 +55,7 @@ class KernelField:
         divergence: Names of divergences with their weights.
         log_weight_limit: Bound of each divergence's log weight; None for no bound.
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
+        kernel: One of `KERNELS`; None for that of the geometry (`kernel_of`).
 
     Example:
         >>> import torch
@@ -66,8 +68,11 @@ class KernelField:
     divergence: Weights = (("kl_qp", 1.0),)
     log_weight_limit: float | None = 3.0
     max_step: float | Literal["bandwidth"] | None = None
+    kernel: str | None = None
 
     def __post_init__(self) -> None:
+        if self.kernel is not None:
+            resolve_kernel(self.kernel, 1.0)
         positive_numbers("field.bandwidths", self.bandwidths)
         divergence_of(self.divergence)
         check_limits(self.log_weight_limit, self.max_step)
@@ -82,13 +87,18 @@ class KernelField:
         self_terms: SelfTerms = "keep",
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `Field`."""
+        space = space_of(geometry)
+        if self.kernel is None:
+            kernel: Kernel = kernel_of(geometry, self.bandwidths)
+        else:
+            kernel = resolve_kernel(self.kernel, self.bandwidths, manifold=space)
         return drift(
             x,
             positives=positives,
             negatives=negatives,
-            kernel=kernel_of(geometry, self.bandwidths),
+            kernel=kernel,
             divergence=divergence_of(self.divergence),
-            manifold=space_of(geometry),
+            manifold=space,
             self_terms=self_terms,
             log_weight_limit=self.log_weight_limit,
             max_step=self.max_step,

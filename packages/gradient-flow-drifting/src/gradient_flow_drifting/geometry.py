@@ -1,11 +1,11 @@
 """The manifold and the kernel that belong to a geometry's name."""
 
 from .data import Geometry
-from .kernels import Gaussian, VonMisesFisher
-from .manifolds import Euclidean, Sphere
+from .kernels import Gaussian, VonMisesFisher, WrappedGaussian
+from .manifolds import Euclidean, Sphere, Torus
 
 
-def space_of(geometry: Geometry) -> Euclidean | Sphere:
+def space_of(geometry: Geometry) -> Euclidean | Sphere | Torus:
     """The manifold of a geometry's name.
 
     Args:
@@ -18,15 +18,23 @@ def space_of(geometry: Geometry) -> Euclidean | Sphere:
         >>> space_of("sphere")
         Sphere()
     """
-    return Sphere() if geometry == "sphere" else Euclidean()
+    match geometry:
+        case "sphere":
+            return Sphere()
+        case "torus":
+            return Torus()
+        case _:
+            return Euclidean()
 
 
-def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | VonMisesFisher:
-    """The kernel of a geometry: Gaussian, or von Mises–Fisher with κ = 1/h², which has the same width near its centre.
+def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | VonMisesFisher | WrappedGaussian:
+    """The kernel of a geometry: Gaussian, on the torus wrapped, on the sphere von Mises–Fisher with κ = 1/h².
+
+    All have the same width near their centre.
 
     Args:
         geometry: The name.
-        bandwidths: h, in the units of the points; on the sphere in radians.
+        bandwidths: h, in the units of the points; on the sphere and the torus in radians.
 
     Returns:
         The kernel.
@@ -37,4 +45,4 @@ def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | V
     """
     if geometry == "sphere":
         return VonMisesFisher(tuple(h**-2 for h in bandwidths))
-    return Gaussian(bandwidths)
+    return WrappedGaussian(bandwidths) if geometry == "torus" else Gaussian(bandwidths)

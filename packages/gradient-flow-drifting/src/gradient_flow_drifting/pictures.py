@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,11 +54,75 @@ def picture_of_samples(
     return figure
 
 
+def picture_of_clouds(
+    clouds: Mapping[str, Float[Tensor, "n d"]],
+    real: Float[Tensor, "m d"],
+    *,
+    geometry: Geometry = "euclidean",
+    columns: int = 4,
+) -> Figure:
+    """Several clouds, each over the real points.
+
+    Args:
+        clouds: Standardised points by the title of their panel.
+        real: Real points.
+        geometry: Of the space.
+        columns: Panels side by side.
+
+    Returns:
+        One panel for each cloud.
+    """
+    across = max(min(columns, len(clouds)), 1)
+    down = max(-(-len(clouds) // across), 1)
+    figure = Figure(figsize=(3.2 * across, (2.2 if geometry == "sphere" else 3.4) * down), layout="constrained")
+    for i, (title, points) in enumerate(clouds.items()):
+        axes = _axes(figure, (down, across, i + 1), geometry, real)
+        for cloud, colour in ((real, REAL), (points, MODEL)):
+            axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+        axes.set_title(title, pad=12 if geometry == "sphere" else 6, fontsize=10)
+    return figure
+
+
+def picture_of_evolution(
+    ways: Mapping[str, Sequence[Float[Tensor, "n d"]]],
+    steps: Sequence[int],
+    real: Float[Tensor, "m d"],
+    *,
+    geometry: Geometry = "euclidean",
+) -> Figure:
+    """Particles at some moments, a row for each way they may go.
+
+    Args:
+        ways: Positions at the moments, by the name of the way.
+        steps: After how many steps each moment is.
+        real: Real points.
+        geometry: Of the space.
+
+    Returns:
+        A panel for each way and moment.
+    """
+    height = 1.35 if geometry == "sphere" else 2.1
+    figure = Figure(figsize=(2.1 * len(steps), height * len(ways) + 0.3), layout="constrained")
+    for row, (name, moments) in enumerate(ways.items()):
+        for column, (step, points) in enumerate(zip(steps, moments, strict=True)):
+            axes = _axes(figure, (len(ways), len(steps), row * len(steps) + column + 1), geometry, real)
+            for cloud, colour in ((real, REAL), (points, MODEL)):
+                axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.6, linewidths=0, rasterized=True)
+            axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+            if row == 0:
+                axes.set_title(f"step {step}", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(name, fontsize=9)
+    return figure
+
+
 def picture_of_field(
     fields: Sequence[tuple[str, Tensor, Tensor, Tensor]],
     real: Float[Tensor, "m d"],
     *,
     geometry: Geometry = "euclidean",
+    model: Float[Tensor, "n d"] | None = None,
+    columns: int = 2,
 ) -> Figure:
     """Velocity at the points of a grid, coloured by the log ratio of the data's density to the model's.
 
@@ -66,26 +130,32 @@ def picture_of_field(
         fields: For each panel its title, the grid, the velocity there, the log ratio there.
         real: Real points behind the arrows.
         geometry: Of the space.
+        model: Points of the model behind them as well.
+        columns: Panels side by side.
 
     Returns:
         One panel for each field.
     """
-    size = (12.6, 3.9) if geometry == "sphere" else (10.4, 5.0)
-    figure = Figure(figsize=size, layout="constrained")
+    across, down = min(columns, max(len(fields), 1)), max(-(-len(fields) // columns), 1)
+    width, height = (6.3, 3.9) if geometry == "sphere" else (5.2, 5.0)
+    shrunk = min(1.0, 14 / (width * across))
+    figure = Figure(figsize=(shrunk * width * across, shrunk * height * down), layout="constrained")
     strongest = float(np.clip(max((float(each[3].abs().quantile(0.95)) for each in fields), default=1.0), 0.5, 5.0))
     arrows = None
     panels = []
     for i, (title, grid, velocity, log_ratio) in enumerate(fields):
-        axes = _axes(figure, (1, len(fields), i + 1), geometry, real)
+        axes = _axes(figure, (down, across, i + 1), geometry, real)
         panels.append(axes)
-        axes.scatter(*_plane(real, geometry), s=2, color=REAL, alpha=0.35, linewidths=0, rasterized=True)
-        across, up = _components(grid, velocity, geometry)
-        length = np.hypot(across, up)
+        for cloud, colour in ((real, REAL), (model, ACCENT)):
+            if cloud is not None:
+                axes.scatter(*_plane(cloud, geometry), s=2, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+        east, north = _components(grid, velocity, geometry)
+        length = np.hypot(east, north)
         shrink = np.where(length > 0, np.sqrt(length / max(length.max(), 1e-12)) / np.maximum(length, 1e-12), 0)
         arrows = axes.quiver(
             *_plane(grid, geometry),
-            across * shrink,
-            up * shrink,
+            east * shrink,
+            north * shrink,
             log_ratio.numpy(),
             cmap="coolwarm",
             clim=(-strongest, strongest),
@@ -259,10 +329,12 @@ def grid_of(real: Float[Tensor, "m d"], *, geometry: Geometry, side: int = 25) -
         radius = (1 - height**2).sqrt()
         return torch.nn.functional.normalize(torch.stack([radius * turn.cos(), radius * turn.sin(), height], 1), dim=1)
     line = torch.linspace(-1, 1, side)
-    return torch.cartesian_prod(line, line) * _half_width(real)
+    return torch.cartesian_prod(line, line) * _half_width(real, geometry)
 
 
-def _half_width(real: Tensor) -> float:
+def _half_width(real: Tensor, geometry: Geometry) -> float:
+    if geometry == "torus":
+        return np.pi
     return float(real[:, :2].abs().quantile(0.999)) * 1.25
 
 
@@ -274,7 +346,7 @@ def _axes(figure: Figure, position: tuple[int, int, int], geometry: Geometry, re
         axes.grid(alpha=0.3)
         return axes
     axes = figure.add_subplot(*position)
-    half = _half_width(real)
+    half = _half_width(real, geometry)
     axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     axes.tick_params(labelsize=8)
     return axes
@@ -291,7 +363,7 @@ def _plane(points: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
 
 def _components(grid: Tensor, velocity: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     """Of a velocity: along the axes, or to the east and the north."""
-    if geometry == "euclidean":
+    if geometry != "sphere":
         return velocity[:, 0].numpy(), velocity[:, 1].numpy()
     east = torch.nn.functional.normalize(torch.stack([-grid[:, 1], grid[:, 0], torch.zeros(len(grid))], 1), dim=1)
     north = torch.linalg.cross(grid, east)

@@ -1,7 +1,5 @@
 """What a finished run leaves: samples, figures, pictures, an animation and one page that holds all of it."""
 
-import base64
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +10,22 @@ from papertrio_shared.run import read_config, read_metrics
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
+from .baselines.ot_cfm import Solver
 from .config import TrainConfig
 from .drift import drift
 from .geometry import kernel_of, space_of
+from .image_pictures import picture_of_images, picture_of_nearest
+from .judge import Judge
 from .metrics import Evaluation, evaluate
-from .models import Generator
+from .models import OneStep
+from .page import IMAGES, image, write_page
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
-from .sample import load, write_samples
+from .sample import drawer, load, write_samples
+from .stretches import FeatureDrifting
 from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
-SAMPLES, SHOWN = 10_000, 4_000
+SHOWN = 4_000
 
 
 def write_results(folder: Path) -> Evaluation:
@@ -40,15 +43,24 @@ def write_results(folder: Path) -> Evaluation:
     """
     config, generator = run_config(folder), load(folder)
     with limited_threads(config.threads):
-        write_samples(generator, SAMPLES, folder / "samples.npy", seed=config.seed)
-        evaluation = evaluate_run(generator, config, draws=config.draws)
+        write_samples(generator, config.samples, folder / "samples.npy", seed=config.seed)
+        evaluation = evaluate_run(generator, config, draws=config.draws, judge=judge_of(config, folder))
         write_evaluation(evaluation, folder / "evaluation.json")
         pictures = write_pictures(folder, config, generator)
     write_report(folder, evaluation, pictures)
     return evaluation
 
 
-def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed: int = 0) -> Evaluation:
+def evaluate_run(
+    generator: OneStep,
+    config: TrainConfig,
+    *,
+    draws: int,
+    seed: int = 0,
+    evaluations: int | None = None,
+    solver: Solver | None = None,
+    judge: Judge | None = None,
+) -> Evaluation:
     """Measure a generator against the held-out points of its data, in standardised units.
 
     Args:
@@ -56,6 +68,8 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
         config: Of its run.
         draws: Pairs of draws behind W₂ and its floor.
         seed: Of all draws.
+        evaluations, solver: See `sample.drawer`.
+        judge: Whose features are compared, of labelled images.
 
     Returns:
         The figures.
@@ -64,10 +78,50 @@ def evaluate_run(generator: Generator, config: TrainConfig, *, draws: int, seed:
     if any(getattr(generator, name) != getattr(config.data, name) for name in shape):
         raise ValueError("the generator's dimension or geometry is not that of the run's data: was the run mixed up?")
 
-    def draw(count: int, seed: int) -> Tensor:
-        return (generator.sample(count, seed=seed) - generator.location) / generator.scale
+    samples = drawer(generator, evaluations=evaluations, solver=solver)
 
-    return evaluate(draw, config.data, draws=draws, seed=seed)
+    def draw(count: int, seed: int) -> Tensor:
+        return (samples(count, seed) - generator.location) / generator.scale
+
+    encoder = None if judge is None else judge.features
+    return evaluate(draw, config.data, draws=draws, seed=seed, encoder=encoder)
+
+
+def judge_of(config: TrainConfig, folder: Path) -> Judge | None:
+    """The judge of a run of labelled images, trained at the first call and kept in the run's folder.
+
+    Args:
+        config: Of the run.
+        folder: Where it lies.
+
+    Returns:
+        None where the data is no labelled images.
+    """
+    if config.data.image_shape is None or not getattr(config.data, "classes", 0):
+        return None
+    return Judge(config.data, folder)
+
+
+def write_verdict(folder: Path, *, seed: int = 0) -> list[str]:
+    """Judge a run's samples of images, write `verdict.json` and say it in words.
+
+    Args:
+        folder: Where the run lies.
+        seed: Of the samples.
+
+    Returns:
+        Lines; none where the data is no labelled images.
+    """
+    config = run_config(folder)
+    with limited_threads(config.threads):
+        judge = judge_of(config, folder)
+        if judge is None:
+            return []
+        generator = load(folder)
+        verdict = judge.verdict(generator, seed=seed)
+    with atomic_write(folder / "verdict.json") as temporary:
+        temporary.write_text(json.dumps(verdict.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return verdict.lines()
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
@@ -92,12 +146,12 @@ def table(evaluation: Evaluation) -> str:
     """
     lines = [f"{'':20} {'samples':>9} {'floor':>9} {'ratio':>7}"]
     for name, value, floor in evaluation.rows():
-        lines.append(f"{name:20} {value:9.4f} {floor:9.4f} {_ratio(value, floor):>7}")
+        lines.append(f"{name:20} {_number(value):>9} {_number(floor):>9} {_ratio(value, floor):>7}")
     lines.append(f"floor: the same figure between two real draws; W₂: mean over {evaluation.draws} pairs of draws")
     return "\n".join(lines)
 
 
-def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> list[Path]:
+def write_pictures(folder: Path, config: TrainConfig, generator: OneStep) -> list[Path]:
     """Draw samples over data, the field at the start and at the end, the diagnostics, and the animation.
 
     Args:
@@ -111,23 +165,23 @@ def write_pictures(folder: Path, config: TrainConfig, generator: Generator) -> l
     data, geometry = config.data, config.data.geometry
     stream = seeded(config.seed, "pictures")
     real = torch.cat([half.sample(min(SHOWN // 2, half.size or SHOWN), stream) for half in data.held_out()])
-    latents = generator.latents(SHOWN, stream)
+    if data.image_shape is not None:
+        strengths = (config.objective.guidance.largest,) if isinstance(config.objective, FeatureDrifting) else ()
+        figure = picture_of_images(generator, data, seed=config.seed, strengths=strengths)
+        paths = [save_picture(figure, folder / "samples.png")]
+        paths.append(save_picture(picture_of_nearest(generator, data, seed=config.seed), folder / "nearest.png"))
+        return [*paths, *_picture_of_rows(folder, config)]
+    latents = generator.latents(min(SHOWN, config.samples), stream)
+    labels, _ = generator.told(len(latents), seed=config.seed)
     with torch.no_grad():
-        samples = generator(latents)
+        samples = generator(latents, labels)
     paths = [save_picture(picture_of_samples(samples, real, geometry=geometry), folder / "samples.png")]
     if data.dimension == (3 if geometry == "sphere" else 2):
         grid = grid_of(real, geometry=geometry)
         clouds = {"field of the latents": latents, "field of the samples": samples}
         fields = [(title, grid, *_field(grid, real, cloud, config)) for title, cloud in clouds.items()]
         paths.append(save_picture(picture_of_field(fields, real, geometry=geometry), folder / "field.png"))
-    rows = read_metrics(folder)
-    if rows:
-        paths.append(
-            save_picture(
-                picture_of_diagnostics(rows, [(each.label, each.steps) for each in config.stretches]),
-                folder / "diagnostics.png",
-            )
-        )
+    paths += _picture_of_rows(folder, config)
     frames, titles = _frames(folder, config)
     if frames:
         paths += animate(frames, titles, real, folder / "training.gif", geometry=geometry)
@@ -146,24 +200,34 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
         The file.
     """
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    cells = ((name, f"{value:.4f}", f"{floor:.4f}", _ratio(value, floor)) for name, value, floor in evaluation.rows())
+    cells = ((name, _number(value), _number(floor), _ratio(value, floor)) for name, value, floor in evaluation.rows())
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
-    shown = "".join(_image(path) for path in pictures if path.suffix in _CAPTIONS)
-    page = _PAGE.format(
-        title=html.escape(folder.name),
-        rows=rows,
-        draws=evaluation.draws,
-        shown=shown,
-        config=html.escape(json.dumps(read_config(folder), indent=2, ensure_ascii=False)),
-        environment=html.escape(json.dumps(environment, indent=2)),
+    shown = "".join(image(path, _TITLES.get(path.stem, path.stem)) for path in pictures if path.suffix in IMAGES)
+    body = _BODY.format(rows=rows, draws=evaluation.draws, shown=shown)
+    return write_page(
+        folder / "report.html",
+        folder.name,
+        body,
+        config=json.dumps(read_config(folder), indent=2, ensure_ascii=False),
+        environment=json.dumps(environment, indent=2),
     )
-    with atomic_write(folder / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return folder / "report.html"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
+
+
+def _picture_of_rows(folder: Path, config: TrainConfig) -> list[Path]:
+    """The picture of the diagnostics, if there are any."""
+    rows = read_metrics(folder)
+    if not rows:
+        return []
+    figure = picture_of_diagnostics(rows, [(each.label, each.steps) for each in config.stretches])
+    return [save_picture(figure, folder / "diagnostics.png")]
 
 
 def _ratio(value: float, floor: float) -> str:
-    return f"{value / floor:.2f}" if floor else ""
+    return f"{value / floor:.2f}" if floor > 0 else ""  # that of an unbiased estimate may be negative
 
 
 def _field(grid: Tensor, real: Tensor, cloud: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -192,8 +256,8 @@ def _frames(folder: Path, config: TrainConfig) -> tuple[list[Tensor], list[str]]
     return frames, titles
 
 
-_CAPTIONS = {".png": "image/png", ".gif": "image/gif"}
 _TITLES = {
+    "nearest": "Samples above the training images nearest to them",
     "samples": "Samples of the generator (blue) over held-out data (grey)",
     "field": "Velocity of the flow of KL(q‖p), arrows by the root of their length, at the start and at the end",
     "diagnostics": "Diagnostics of the run; the energy and the log ratio are those of the middle bandwidth",
@@ -201,33 +265,11 @@ _TITLES = {
 }
 
 
-def _image(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    caption = html.escape(_TITLES.get(path.stem, path.stem))
-    source = f"data:{_CAPTIONS[path.suffix]};base64,{content}"
-    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>\n'
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
-  background: #fff; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: right; }}
-td:first-child, th:first-child {{ text-align: left; }}
-figure {{ margin: 2rem 0; }} img {{ max-width: 100%; }} figcaption {{ color: #555; font-size: .9rem; }}
-pre {{ background: #f5f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }}
-</style></head><body>
-<h1>{title}</h1>
-<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
+_BODY = """<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
 <p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean over {draws}
-pairs of draws; sliced W₂: 50,000 against 50,000; mode coverage: share of the modes that hold at least half of their
-fair share within 3σ; off-support: share of the samples farther from 20,000 real points than 99 % of real points
-are. Of a file with fewer rows kept for measuring, all of them stand for these counts.</p>
+pairs of draws; sliced W₂: 50,000 against 50,000; MMD²: without bias, so about zero either way for real points; mode
+coverage: share of the modes that hold at least half of their fair share within 3σ; off-support: share of the samples
+farther from 20,000 real points than 99 % of real points are; missed: share of the real points as far from the samples.
+Of a file with fewer rows kept for measuring, all of them stand for these counts.</p>
 {shown}
-<details><summary>Config</summary><pre>{config}</pre></details>
-<details><summary>Environment</summary><pre>{environment}</pre></details>
-</body></html>
 """

@@ -1,25 +1,26 @@
 """Training of a one-step generator: particles flow, the network learns their way, then its own samples drift."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
 from papertrio_shared.progress import progress
-from papertrio_shared.run import Run, dict_to_config, read_config
+from papertrio_shared.run import CONFIG, Run, dict_to_config, read_config
 from papertrio_shared.seed import generator as seeded
 from papertrio_shared.seed import seed_everything
 from torch import Tensor
 
 from .config import TrainConfig
+from .devices import fabric_of, is_writer
 from .diagnostics import DivergedError, blown_up, field_diagnostics
 from .models import save_generator
 from .sample import GENERATOR
-from .stretches import SHOWN, TrainingState, finite
+from .stretches import TrainingState, finite
 from .threads import limited_threads
 
 CHECKPOINT = "checkpoint.pt"
-WATCHED = 1024  # points behind the diagnostics
 
 
 class Trainer:
@@ -40,13 +41,19 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.data = config, config.data
-        fabric = _fabric(config)
+        fabric = fabric_of(config)
         seed_everything(config.seed)
         shape = {name: getattr(self.data, name) for name in ("dimension", "geometry", "location", "scale")}
-        generator = config.generator.build(**shape)
+        generator = config.network.build(**shape, classes=getattr(self.data, "classes", 0))
         particles = config.flow.particles if config.flow.steps else 0
         self.state = TrainingState(
-            generator, self.data, fabric, ema_decay=config.ema_decay, particles=particles, seed=config.seed
+            generator,
+            self.data,
+            fabric,
+            ema_decay=config.ema_decay,
+            particles=particles,
+            seed=config.seed,
+            shown=config.shown,
         )
         self.stretches = [each.build(self.state) for each in config.stretches]
         self.steps_done = 0
@@ -72,18 +79,22 @@ class Trainer:
     def shown(self) -> Tensor:
         """Where the latents of the animation stand now: as particles, then as the averaged network takes them."""
         if self._moves(self.steps_done) == "particles":
-            return self.state.particles[:SHOWN].cpu().clone()
-        return self.state.ema.model(self.state.latents[:SHOWN]).cpu()
+            return self.state.particles[: self.config.shown].cpu().clone()
+        latents, classes = self.state.latents[: self.config.shown], self.state.generator.classes
+        labels = torch.arange(len(latents), device=latents.device) % classes if classes else None
+        return self.state.ema.model(latents, labels).cpu()
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """Figures of the field at the present particles or samples."""
-        state, stream = self.state, self.state.streams["diagnostics"]
+        state, stream, count = self.state, self.state.streams["diagnostics"], self.config.watched
         if self._moves(self.steps_done - 1) == "particles":
-            points = state.particles[:WATCHED]
+            points = state.particles[:count]
         else:
-            points = state.ema.model(state.generator.latents(WATCHED, stream).to(state.fabric.device))
-        real = self.data.sample(WATCHED, stream).to(state.fabric.device)
+            latents, classes = state.generator.latents(count, stream), state.generator.classes
+            labels = torch.randint(classes, (count,), generator=stream).to(state.fabric.device) if classes else None
+            points = state.ema.model(latents.to(state.fabric.device), labels)
+        real = self.data.sample(count, stream).to(state.fabric.device)
         return field_diagnostics(finite("samples", points), real, self.data, bandwidths=self.config.bandwidths)
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,16 +126,6 @@ class Trainer:
         """What a step moves: particles or the network; the last step's answer holds beyond it, the first's before."""
         number, _ = self._place(min(max(step, 0), self.config.total_steps - 1))
         return self.config.stretches[number].moves
-
-
-def _fabric(config: TrainConfig) -> Any:
-    from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
-
-    cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not cuda:
-        raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
-    device = config.device if config.device != "auto" else "cuda" if cuda else "cpu"
-    return Fabric(accelerator=device, devices=1, precision=config.precision)
 
 
 def frame_steps(config: TrainConfig) -> set[int]:
@@ -171,9 +172,11 @@ def train(config: TrainConfig, folder: Path) -> Path:
         True
     """
     config.data.sample(1, seeded(0, "probe"))  # a file that cannot be used is told before the folder is made
-    trainer = Trainer(config)
-    with limited_threads(config.threads), Run.create(folder, config) as run:
-        _go_on(trainer, run)
+    require_new(folder)
+    with limited_threads(config.threads):
+        trainer = Trainer(config)
+        with Run.create(folder, config) if is_writer() else nullcontext() as run:
+            _go_on(trainer, folder, run)
     return folder
 
 
@@ -198,16 +201,21 @@ def resume(folder: Path) -> Path:
         Traceback (most recent call last):
         FileNotFoundError: runs/none: holds no run (config.json is missing): check the path
     """
-    trainer = Trainer(run_config(folder))
-    if (folder / CHECKPOINT).exists():
-        state = load_state(folder / CHECKPOINT)
-        try:
-            trainer.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back") from error
-        save_generator(folder / GENERATOR, trainer.state.ema.model)
-    with limited_threads(trainer.config.threads), Run.resume(folder, step=trainer.steps_done) as run:
-        _go_on(trainer, run)
+    config = run_config(folder)
+    with limited_threads(config.threads):
+        trainer = Trainer(config)
+        if (folder / CHECKPOINT).exists():
+            state = load_state(folder / CHECKPOINT)
+            try:
+                trainer.load_state_dict(state)
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise CheckpointError(
+                    f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back"
+                ) from error
+            if is_writer():
+                save_generator(folder / GENERATOR, trainer.state.ema.model)
+        with Run.resume(folder, step=trainer.steps_done) if is_writer() else nullcontext() as run:
+            _go_on(trainer, folder, run)
     return folder
 
 
@@ -227,27 +235,41 @@ def run_config(folder: Path) -> TrainConfig:
     return dict_to_config(read_config(folder), TrainConfig)
 
 
-def _go_on(trainer: Trainer, run: Run) -> None:
+def require_new(folder: Path) -> None:
+    """Refuse a folder that holds a run, before anything is built.
+
+    Args:
+        folder: Where a run is to lie.
+
+    Raises:
+        ValueError: If it holds one.
+    """
+    if (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: holds a run already: give another folder, or go on with --resume {folder}")
+
+
+def _go_on(trainer: Trainer, folder: Path, run: Run | None) -> None:
+    """Take the steps that are left; a process without a run takes its part in them and writes nothing."""
     config = trainer.config
     try:
-        with progress(
-            range(trainer.steps_done, config.total_steps), "train", config.total_steps, trainer.steps_done
-        ) as bar:
-            for _ in bar:
+        bar = progress(range(trainer.steps_done, config.total_steps), "train", config.total_steps, trainer.steps_done)
+        with bar if run is not None else nullcontext(range(trainer.steps_done, config.total_steps)) as steps:
+            for _ in steps:
                 loss = trainer.step()
                 _guard({"loss": loss}, config)
                 done, last = trainer.steps_done, trainer.steps_done == config.total_steps
                 if last or done % config.log_every == 0 or done in trainer.frame_steps:
                     row = {"loss": loss, **trainer.diagnostics()}
                     _guard(row, config)
-                    run.log(done, **row)
-                    bar.set_postfix(
-                        {name: f"{row[name]:.3g}" for name in ("loss", "energy", "high_quality") if name in row}
-                    )
+                    if run is not None:
+                        run.log(done, **row)
+                        bar.set_postfix(
+                            {name: f"{row[name]:.3g}" for name in ("loss", "energy", "high_quality") if name in row}
+                        )
                 if last or done % config.checkpoint_every == 0:
-                    _save(trainer, run.folder)
+                    _save(trainer, folder)
     except DivergedError as error:
-        raise DivergedError(f"{run.folder}: {error} at step {trainer.steps_done}: {_last_good(run.folder)}") from None
+        raise DivergedError(f"{folder}: {error} at step {trainer.steps_done}: {_last_good(folder)}") from None
 
 
 def _guard(figures: dict[str, float], config: TrainConfig) -> None:
@@ -260,6 +282,8 @@ def _save(trainer: Trainer, folder: Path) -> None:
     """The generator first: if the process is killed in between, the checkpoint is the older of the two."""
     if not trainer.state.is_finite():
         raise DivergedError("the weights or particles blew up (not finite)")
+    if not is_writer():
+        return
     save_generator(folder / GENERATOR, trainer.state.ema.model)
     save_state(folder / CHECKPOINT, trainer.state_dict())
 

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from .instrument import (
 )
 from .quadrature import band_limited_weights
 from .scatterers import Elements, Scatterers
+
+Backend = DebyeBackend | Literal["srreal"]
 
 WIDEST = 1e4
 """The grid of Q grows with the longest distance and the greatest r; beyond this nothing is meant, Å."""
@@ -108,7 +111,7 @@ def pair_distribution(
     mask: Bool[Tensor, "*batch atoms"] | None = None,
     dtype: torch.dtype | None = None,
     compat: Compat = "exact",
-    backend: DebyeBackend = "auto",
+    backend: Backend = "auto",
 ) -> Float[Tensor, "*batch bins"]:
     r"""Reduced pair distribution function of isolated clusters by the Debye sum.
 
@@ -134,14 +137,16 @@ def pair_distribution(
         compat: `"exact"` evaluates the integral to 1e-10 of the largest G; `"diffpy"` reproduces diffpy.srreal's
             `DebyePDFCalculator` with its grid, its cut of far pairs and its interpolation, by which G differs by up to
             several percent. (Its `debyeprecision`, which drops terms of light atoms below 1e-6, is not reproduced.)
-        backend: As in `cbldm.ops.debye_sum.debye_sum`.
+        backend: As in `cbldm.ops.debye_sum.debye_sum`; or, with `compat="diffpy"`, `"srreal"` for diffpy.srreal's own
+            calculator, which the extra `cbldm[srreal]` installs and which has no gradient.
 
     Returns:
         G(r), Å⁻².
 
     Raises:
         ValueError: If a limit, a grid or a width makes no sense, an element is unknown, a coordinate is not finite,
-            or two atoms stand at one place.
+            two atoms stand at one place, or the back end does not serve what is asked for.
+        ImportError: If the back end is `"srreal"` or `"nufft"` and its library is not installed.
 
     >>> dimer = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 2.8]], dtype=torch.float64)
     >>> g = pair_distribution(dimer, "Au", rmin=0, rmax=6, rstep=0.1, qmin=0.5, qmax=25, biso=0.3)
@@ -166,7 +171,14 @@ def pair_distribution(
         dtype=dtype,
     )
     batch = positions.shape[:-2]
-    if compat == "diffpy":
+    if backend == "srreal":
+        if compat != "diffpy":
+            raise ValueError("backend 'srreal' computes as diffpy.srreal does; give compat='diffpy' with it")
+        from ._srreal import srreal_pair_distribution
+
+        limits = {"rmin": rmin, "rmax": rmax, "rstep": rstep, "qmin": qmin, "qmax": qmax}
+        g = srreal_pair_distribution(scatterers, {name: float(value or 0.0) for name, value in limits.items()})
+    elif compat == "diffpy":
         assert rmin is not None
         assert rmax is not None
         assert rstep is not None
@@ -210,14 +222,18 @@ def _diffpy(
             d1, d2, qb = (w.detach() for w in (scatterers.delta1, scatterers.delta2, scatterers.qbroad))
             factor = torch.maximum(factor, 1 - d1 / end - d2 / end**2 + (qb * end) ** 2)
     sigma = (2 * scatterers.umax * factor).sqrt().tolist()
-    grids = [DiffpyGrid.of(rmin=rmin, rmax=rmax, rstep=rstep, qmax=qmax, sigma_max=s) for s in sigma]
+    grid_of = {
+        s: DiffpyGrid.of(rmin=rmin, rmax=rmax, rstep=rstep, qmax=qmax, sigma_max=s) for s in dict.fromkeys(sigma)
+    }
+    grids = [grid_of[s] for s in sigma]
     parts, places = [], []
     for grid in dict.fromkeys(grids):  # clusters of one displacement share a grid
         index = torch.tensor([k for k, g in enumerate(grids) if g == grid], device=r.device)
-        f = scatterers[index].structure_function(grid.qstep, grid.nq, backend, dmin=grid.r_low, dmax=grid.r_high)
+        some = scatterers if len(index) == len(grids) else scatterers[index]
+        f = some.structure_function(grid.qstep, grid.nq, backend, dmin=grid.r_low, dmax=grid.r_high)
         parts.append(diffpy_transform(f, grid, qmin=qmin, r=r, rstep=rstep))
         places.append(index)
-    return torch.cat(parts)[torch.cat(places).argsort()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)[torch.cat(places).argsort()]
 
 
 @lru_cache(maxsize=4)

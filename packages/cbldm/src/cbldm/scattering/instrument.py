@@ -1,8 +1,10 @@
 """What an instrument and its data reduction make of F(Q): range, grid, resolution."""
 
 import math
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.fft import next_fast_len
@@ -15,6 +17,10 @@ Compat = Literal["exact", "diffpy"]
 MOST_BINS = 10**7
 ROWS = 64
 """Curves transformed at once, so that a batch takes no more memory than its curves."""
+FEW = 8
+"""Curves up to which fast Fourier transforms are faster than the product with a matrix that is kept."""
+LARGEST_MATRIX = 2**23
+"""Numbers in such a matrix."""
 
 _SAME = 2.0**-26
 """Relative to one step, what diffpy counts as on the grid."""
@@ -115,29 +121,43 @@ def exact_qstep(rmax: float, diameter: float, *, umax: float = 0.0) -> float:
 def exact_transform(
     structure_function: Float[Tensor, "*batch nq"], grid: "ExactGrid", *, qmin: float, qmax: float
 ) -> Float[Tensor, "*batch bins"]:
-    """G(r) from F(Q) on an `ExactGrid` by one fast Fourier transform; the same sum as by `sine_matrix`."""
-    weights = torch.tensor(band_limited_weights(qmin, qmax, grid.qstep)).to(structure_function)
-    wanted = torch.arange(grid.first, grid.stop) * grid.stride
-    places = torch.arange(len(weights)), wanted
-    return 2 / math.pi * grid.qstep * _SineSums.apply(structure_function * weights, *places, grid.points)
+    """G(r) from F(Q) on an `ExactGrid`; the same sum as by `sine_matrix`."""
+    f = structure_function
+    if _few(f, grid.stop - grid.first):
+        weights = torch.tensor(band_limited_weights(qmin, qmax, grid.qstep)).to(f)
+        wanted = slice(grid.first * grid.stride, (grid.stop - 1) * grid.stride + 1, grid.stride)
+        return 2 / math.pi * grid.qstep * _SineSums.apply(f * weights, slice(0, f.shape[-1]), wanted, grid.points)
+    return f @ _exact_matrix(grid, qmin, qmax, f.dtype, f.device)
+
+
+def _few(f: Float[Tensor, "*batch nq"], bins: int) -> bool:
+    return f[..., 0].numel() <= FEW or f.shape[-1] * bins > LARGEST_MATRIX
+
+
+@lru_cache(maxsize=4)
+def _exact_matrix(grid: "ExactGrid", qmin: float, qmax: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    r = 2 * math.pi * grid.stride / (grid.points * grid.qstep) * torch.arange(grid.first, grid.stop)
+    return sine_matrix(r.double(), qmin=qmin, qmax=qmax, qstep=grid.qstep).to(device, dtype)
 
 
 class _SineSums(torch.autograd.Function):
-    r"""$y_m = \sum_k x_k \sin(2\pi k m / n)$ for chosen k and m up to n/2, by fast Fourier transforms of a few rows.
+    r"""$y_m = \sum_k x_k \sin(2\pi k m / n)$ for slices of k and m up to n/2, by fast Fourier transforms of a few rows.
 
     The matrix is symmetric, so the gradient is the same sum with k and m exchanged, and so on to any order.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, k: Tensor, m: Tensor, n: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, k: slice, m: slice, n: int) -> Tensor:
         ctx.settings = m, k, n
         rows = x.reshape(-1, x.shape[-1])
-        out = rows.new_empty(len(rows), len(m))
-        for some, result in zip(rows.split(ROWS), out.split(ROWS), strict=True):
+        parts = []
+        for some in rows.split(ROWS):
             padded = some.new_zeros(len(some), n)
             padded[:, k] = some
-            result.copy_(-torch.fft.rfft(padded).imag[:, m])
-        return out.reshape(*x.shape[:-1], len(m))
+            # On the CPU NumPy's transform has a tenth of the fixed cost.
+            modes = torch.from_numpy(np.fft.rfft(padded.numpy())) if x.device.type == "cpu" else torch.fft.rfft(padded)
+            parts.append(-modes.imag[:, m])
+        return torch.cat(parts).reshape(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -198,17 +218,37 @@ def diffpy_transform(
     rstep: float,
 ) -> Float[Tensor, "*batch bins"]:
     """G(r) from F(Q) as diffpy has it: a rectangle sum on a dual grid, interpolated linearly at r."""
-    fq = structure_function.clone()
-    fq[..., : max(0, _low_steps(qmin, grid.qstep))] = 0
+    first = round(float(r[0]) / rstep)
+    if _few(structure_function, len(r)):
+        return _interpolated(structure_function, grid, qmin, (first, first + len(r)), rstep)
+    f = structure_function
+    return f @ _diffpy_matrix(grid, qmin, (first, first + len(r)), rstep, f.dtype, f.device)
+
+
+@lru_cache(maxsize=4)
+def _diffpy_matrix(
+    grid: DiffpyGrid, qmin: float, bins: tuple[int, int], rstep: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    each = torch.eye(grid.nq, dtype=torch.float64)
+    return _interpolated(each, grid, qmin, bins, rstep).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
+def _places(grid: DiffpyGrid, bins: tuple[int, int], rstep: float, device: torch.device) -> tuple[int, Tensor, Tensor]:
+    """Points of the dual grid; the point before each r; how far r is from there to the next, in steps."""
     points = 2 ** math.ceil(math.log2(max(grid.nq, math.ceil(math.pi / (rstep * grid.qstep)))))
-    place = r * (points * grid.qstep / math.pi)
-    left = place.floor().long()
-    first = int(left[0])
-    m = torch.arange(first, int(left[-1]) + 2)
-    g = 2 / math.pi * grid.qstep * _SineSums.apply(fq, torch.arange(grid.nq), m, 2 * points)
-    left = left - first
-    weight = (place - place.floor()).to(g.dtype)
-    return (1 - weight) * g[..., left] + weight * g[..., left + 1]
+    place = rstep * torch.arange(*bins, dtype=torch.float64, device=device) * (points * grid.qstep / math.pi)
+    return points, place.floor().long(), place - place.floor()
+
+
+def _interpolated(
+    f: Float[Tensor, "*batch nq"], grid: DiffpyGrid, qmin: float, bins: tuple[int, int], rstep: float
+) -> Float[Tensor, "*batch bins"]:
+    points, left, weight = _places(grid, bins, rstep, f.device)
+    first, last = int(left[0]), int(left[-1]) + 2
+    k = slice(min(grid.nq, max(0, _low_steps(qmin, grid.qstep))), grid.nq)
+    g = 2 / math.pi * grid.qstep * _SineSums.apply(f[..., k], k, slice(first, last), 2 * points)
+    return torch.lerp(g[..., left - first], g[..., left - first + 1], weight.to(g.dtype))
 
 
 def _low_steps(x: float, step: float) -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -115,8 +116,7 @@ class Scatterers:
         self, qstep: float, nq: int, backend: DebyeBackend, *, dmin: float = 0.0, dmax: float = math.inf
     ) -> Float[Tensor, "clusters nq"]:
         """F(Q) = V(Q) / (N ⟨f⟩²), and 0 where the mean amplitude ⟨f⟩ vanishes."""
-        q = qstep * torch.arange(nq, dtype=torch.float64, device=self.positions.device)
-        f = amplitudes(self.symbols, q, self.radiation)
+        f = _kept_amplitudes(self.symbols, qstep, nq, self.radiation, self.positions.device)
         v = debye_sum(
             self.positions,
             self.species,
@@ -132,8 +132,15 @@ class Scatterers:
             backend=backend,
         )
         count = torch.stack([(self.species == s).sum(1) for s in range(len(self.symbols))], dim=1).double()
-        norm = (count @ f) ** 2 / count.sum(1, keepdim=True)
-        return torch.where(norm > 0, v / torch.where(norm > 0, norm, 1), 0).to(v.dtype)
+        norm = (count @ f).square_().div_(count.sum(1, keepdim=True)).to(v.dtype)
+        return torch.where(norm > 0, v / norm.clamp(min=torch.finfo(v.dtype).tiny), 0)
+
+
+@lru_cache(maxsize=16)
+def _kept_amplitudes(
+    symbols: tuple[str, ...], qstep: float, nq: int, radiation: Radiation, device: torch.device
+) -> Float[Tensor, "species nq"]:
+    return amplitudes(symbols, qstep * torch.arange(nq, dtype=torch.float64, device=device), radiation)
 
 
 def _check_places(x: Float[Tensor, "clusters atoms 3"], present: Bool[Tensor, "clusters atoms"]) -> None:

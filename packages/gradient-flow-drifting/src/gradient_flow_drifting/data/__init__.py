@@ -4,6 +4,7 @@ from .angles import TorusCsv
 from .array import ArrayFile, read_points
 from .digits import Digits
 from .distribution import Distribution, Geometry, Labelled, Modes, labelled
+from .generated import GeneratedLatents
 from .images import ImageFolder
 from .named import Source, named
 from .places import SphereCsv
@@ -14,6 +15,7 @@ __all__ = [
     "ArrayFile",
     "Digits",
     "Distribution",
+    "GeneratedLatents",
     "Geometry",
     "ImageFolder",
     "Labelled",

@@ -33,6 +33,15 @@ class ImageFolder(Rows):
 
     Raises:
         ValueError: If the side is below one.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for i in range(20):
+        ...     Image.new("L", (8, 8), 10 * i).save(folder / f"{i}.png")
+        >>> ImageFolder(folder, side=8, channels=1).sample(3, torch.Generator()).shape
+        torch.Size([3, 64])
     """
 
     path: Path = Path("images")

@@ -8,12 +8,13 @@ from typing import get_args
 from .angles import TorusCsv
 from .array import ArrayFile
 from .digits import Digits
+from .generated import GeneratedLatents
 from .images import ImageFolder
 from .places import SphereCsv
 from .sphere import SphereMixture
 from .toy import Toy, ToyName
 
-Source = Toy | SphereMixture | Digits | ArrayFile | SphereCsv | TorusCsv | ImageFolder
+Source = Toy | SphereMixture | Digits | ArrayFile | SphereCsv | TorusCsv | ImageFolder | GeneratedLatents
 _FILES: dict[str, ArrayFile | SphereCsv | TorusCsv | ImageFolder] = {
     "earthquakes-sphere": SphereCsv(Path("earthquakes.csv")),
     "floods-sphere": SphereCsv(Path("floods.csv")),

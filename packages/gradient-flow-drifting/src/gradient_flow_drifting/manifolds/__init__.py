@@ -3,5 +3,6 @@
 from .euclidean import Euclidean
 from .manifold import Manifold
 from .sphere import Sphere
+from .torus import Torus
 
-__all__ = ["Euclidean", "Manifold", "Sphere"]
+__all__ = ["Euclidean", "Manifold", "Sphere", "Torus"]

@@ -1,6 +1,26 @@
 """Networks."""
 
 from .ema import Ema
-from .generator import Generator, GeneratorConfig, latents, load_generator, save_generator
+from .encoder import ConvEncoder
+from .generator import Generator, GeneratorConfig
+from .one_step import Condition, OneStep, latents
+from .residual import ResidualConfig, ResidualGenerator
+from .transformer import TransformerConfig, TransformerGenerator
+from .weights import AnyGenerator, load_generator, save_generator
 
-__all__ = ["Ema", "Generator", "GeneratorConfig", "latents", "load_generator", "save_generator"]
+__all__ = [
+    "AnyGenerator",
+    "Condition",
+    "ConvEncoder",
+    "Ema",
+    "Generator",
+    "GeneratorConfig",
+    "OneStep",
+    "ResidualConfig",
+    "ResidualGenerator",
+    "TransformerConfig",
+    "TransformerGenerator",
+    "latents",
+    "load_generator",
+    "save_generator",
+]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from ..checks import require_not_negative, require_positive
+from ..devices import gather, require_share, share
 from ..fields import KernelField
 from .stretch import TrainingState, finite
 
@@ -54,24 +55,28 @@ class DriftingStretch:
 
     def __init__(self, config: Drifting, state: TrainingState) -> None:
         self.config, self.state = config, state
+        require_share(state.fabric, objective__batch=config.batch, objective__positives=config.positives)
 
     def step(self, k: int) -> float:
         """One step towards where the samples drift; the loss is η² times the mean square of their speed."""
         config, state = self.config, self.state
 
         def loss() -> Tensor:
-            samples = finite("samples", state.model(state.draw_latents(config.batch)).float())
+            samples = state.model(share(state.fabric, state.draw_latents(config.batch))).float()
+            everyones = finite("samples", gather(state.fabric, samples))
             with torch.no_grad():
-                cross_fit = config.negatives == "cross_fit"
-                negatives = state.model(state.draw_latents(config.positives)).float() if cross_fit else samples
+                cross_fit, negatives = config.negatives == "cross_fit", everyones
+                if cross_fit:
+                    more = state.model(share(state.fabric, state.draw_latents(config.positives))).float()
+                    negatives = gather(state.fabric, more)
                 velocity = config.field.velocity(
-                    samples,
+                    everyones,
                     positives=state.draw_real(config.positives),
                     negatives=negatives,
                     geometry=state.data.geometry,
                     self_terms="keep" if cross_fit else "leave_one_out",
                 )
-                target = state.space.expmap(samples, config.step_size * velocity)
+                target = state.space.expmap(samples, config.step_size * share(state.fabric, velocity))
             return state.space.dist(samples, target).square().mean()
 
         return state.descend(loss, k, steps=config.steps, learning_rate=config.learning_rate)

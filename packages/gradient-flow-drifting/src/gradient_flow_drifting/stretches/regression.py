@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import require_not_negative, require_positive
+from ..devices import require_share, share
 from .stretch import TrainingState
 
 
@@ -41,12 +42,13 @@ class RegressionStretch:
 
     def __init__(self, config: Regression, state: TrainingState) -> None:
         self.config, self.state = config, state
+        require_share(state.fabric, regression__batch=config.batch)
 
     def step(self, k: int) -> float:
         """One step towards the particles; the loss is the mean squared distance."""
         config, state = self.config, self.state
         chosen = torch.randint(len(state.particles), (config.batch,), generator=state.streams["order"])
-        chosen = chosen.to(state.fabric.device)
+        chosen = share(state.fabric, chosen).to(state.fabric.device)
         latents, targets = state.latents[chosen], state.particles[chosen]
 
         def loss() -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data import Distribution
 from ..diagnostics import DivergedError
 from ..geometry import space_of
-from ..models import Ema, Generator
+from ..models import Ema, OneStep
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,23 +44,32 @@ class TrainingState:
         ema_decay: Of the average of the weights that becomes the generator.
         particles: How many particles start at latents.
         seed: Of everything that is drawn.
+        shown: Latents of the animation.
 
     Attributes:
-        latents: Where the particles started; the first `SHOWN` are those of the animation.
+        latents: Where the particles started; the first `shown` are those of the animation.
         particles: Where they are.
         streams: Random numbers by purpose.
     """
 
     def __init__(
-        self, generator: Generator, data: Distribution, fabric: "Fabric", *, ema_decay: float, particles: int, seed: int
+        self,
+        generator: OneStep,
+        data: Distribution,
+        fabric: "Fabric",
+        *,
+        ema_decay: float,
+        particles: int,
+        seed: int,
+        shown: int = SHOWN,
     ) -> None:
-        self.data, self.fabric, self.space = data, fabric, space_of(data.geometry)
+        self.data, self.fabric, self.space, self.seed = data, fabric, space_of(data.geometry), seed
         self.streams = {name: seeded(seed, name) for name in ("data", "latents", "order", "diagnostics")}
         self.generator = generator.to(fabric.device)
         self.ema = Ema(self.generator, ema_decay)
-        optimizer = torch.optim.Adam(self.generator.parameters(), betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(self.generator.parameters(), betas=(0.9, 0.99), weight_decay=0.0, fused=True)
         self.model, self.optimizer = fabric.setup(self.generator, optimizer)
-        self.latents = self.draw_latents(max(particles, SHOWN))
+        self.latents = self.draw_latents(max(particles, shown))
         self.particles = self.latents.clone()
 
     def draw_latents(self, count: int) -> Float[Tensor, "count d"]:
@@ -71,28 +80,50 @@ class TrainingState:
         """Real points on the run's device."""
         return self.data.sample(count, self.streams["data"]).to(self.fabric.device)
 
-    def descend(self, loss: Callable[[], Tensor], k: int, *, steps: int, learning_rate: float) -> float:
+    def descend(
+        self,
+        loss: Callable[[], Tensor],
+        k: int,
+        *,
+        steps: int,
+        learning_rate: float,
+        warmup: int = 100,
+        decay: Literal["cosine", "constant"] = "cosine",
+        weight_decay: float = 0.0,
+        beta2: float = 0.99,
+        clip: float | None = None,
+    ) -> float:
         """Take step k of a stretch down a loss; the optimizer's memory starts anew with the stretch.
 
         Args:
             loss: Computes it.
             k: Number of the step within the stretch, from zero.
             steps: Length of the stretch.
-            learning_rate: The highest, after a short rise; then it falls as a half cosine.
+            learning_rate: The highest, after a short rise.
+            warmup: Steps of the rise.
+            decay: Whether it then falls, as a half cosine, or stays.
+            weight_decay: Decoupled, of AdamW.
+            beta2: Decay of the mean squared gradient.
+            clip: The largest norm of the gradient; None for no bound.
 
         Returns:
-            The loss.
+            The loss; of several processes the mean.
         """
         if k == 0:
             self.optimizer.state.clear()
-        rise, fall = min(1.0, (k + 1) / 100), 0.51 + 0.49 * math.cos(math.pi * k / steps)
+        rise = min(1.0, (k + 1) / warmup)
+        fall = 0.51 + 0.49 * math.cos(math.pi * k / steps) if decay == "cosine" else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * rise * fall
+            group |= {"lr": learning_rate * rise * fall, "weight_decay": weight_decay, "betas": (0.9, beta2)}
         self.optimizer.zero_grad(set_to_none=True)
         value = loss()
         self.fabric.backward(value)
+        if clip is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=clip, error_if_nonfinite=False)
         self.optimizer.step()
         self.ema.update(self.generator)
+        if self.fabric.world_size > 1:
+            value = self.fabric.all_reduce(value.detach(), reduce_op="mean")  # type: ignore[assignment]
         return value.item()
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,34 +1,29 @@
 """The Debye sum by FINUFFT's one-dimensional transforms on the CPU."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate, combinations_with_replacement, groupby, pairwise
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import finufft
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.special import ive
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from ._pairs import Block, blocks_of, distances_of, groups_of, pull, share
+
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-8}
 """Relative precision asked of FINUFFT, which always runs in double: in single precision the phases of the highest
 modes would lose three digits."""
-ATOMS = 2048
-"""A cluster with more atoms of a kind is cut into blocks of so many by so many."""
+BLOCKS = 256
+"""Blocks (of pairs of one cluster and two species) held at once."""
 PAIRS = 2**22
-"""Pairs held at once, about 100 bytes each."""
-SEGMENTS = 256
-"""Blocks held at once."""
+"""Their pairs, where they are more than one; about 100 bytes each."""
 POINTS = 2**16
 """Distances in one transform; a longer list is cut into pieces, which also is what the threads share."""
-
-
-T = TypeVar("T")
 
 
 class Piece(NamedTuple):
@@ -37,16 +32,6 @@ class Piece(NamedTuple):
     segment: int
     start: int
     stop: int
-
-
-def _share(items: list[T], work: Callable[[list[T]], None]) -> None:
-    """Deal the items to as many threads as torch has."""
-    threads = min(torch.get_num_threads(), len(items))
-    if threads <= 1:
-        work(items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [items[k::threads] for k in range(threads)]))
 
 
 def _plan(kind: int, nq: int, transforms: int, tolerance: float) -> finufft.Plan:
@@ -87,7 +72,7 @@ class _SineSums(torch.autograd.Function):
         index = {piece: row for row, piece in enumerate(pieces)}
         pairs = (terms + 1) // 2
 
-        def work(mine: list[Piece]) -> None:
+        def work(mine: Iterator[Piece]) -> None:
             plan = _plan(1, nq, pairs, tolerance)
             for piece in mine:
                 cut = slice(piece.start, piece.stop)
@@ -102,7 +87,7 @@ class _SineSums(torch.autograd.Function):
                 sine[:, 1:] = (modes[:, nq + 1 :] - modes[:, nq - 1 : 0 : -1]) / 2j
                 out[index[piece]] = np.concatenate([sine.real, sine.imag])[:terms]
 
-        _share(pieces, work)
+        share(pieces, work)
         total = np.zeros((segments, terms, nq))
         np.add.at(total, [piece.segment for piece in pieces], out)
         return torch.from_numpy(total)
@@ -116,7 +101,7 @@ class _SineSums(torch.autograd.Function):
         k = np.arange(nq)
         by_distance, by_weight, by_tau = (np.zeros_like(d) for _ in range(3))
 
-        def work(mine: list[Piece]) -> None:
+        def work(mine: Iterator[Piece]) -> None:
             plan = _plan(2, nq, terms, tolerance)
             modes = np.zeros((terms, 2 * nq), dtype=complex)
             for piece in mine:
@@ -132,93 +117,27 @@ class _SineSums(torch.autograd.Function):
                     by_tau[cut] += w[cut] * slope * value.real
                     by_distance[cut] += qstep * w[cut] * first * value.imag
 
-        _share(pieces, work)
+        share(pieces, work)
         return (*(torch.from_numpy(a) for a in (by_distance, by_weight, by_tau)), *[None] * 6)
 
 
-class Block(NamedTuple):
-    """Pairs of the atoms `i` with the atoms `j` of a cluster, or of the atoms `i` with each other where j is None."""
-
-    cluster: int
-    species: tuple[int, int]
-    i: np.ndarray
-    j: np.ndarray | None
-
-    @property
-    def pairs(self) -> int:
-        n = len(self.i)
-        return n * (n - 1) // 2 if self.j is None else n * len(self.j)
-
-
-def _blocks(species: np.ndarray) -> Iterator[Block]:
-    for cluster, row in enumerate(species):
-        kinds = [(int(s), np.flatnonzero(row == s)) for s in np.unique(row[row >= 0])]
-        parts = [(s, i[k : k + ATOMS]) for s, i in kinds for k in range(0, len(i), ATOMS)]
-        for (n, (s, i)), (m, (r, j)) in combinations_with_replacement(enumerate(parts), 2):
-            block = Block(cluster, (s, r), i, None if n == m else j)
-            if block.pairs:
-                yield block
-
-
-def _groups(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """Lists of blocks that together are small enough to be held at once."""
-    group: list[Block] = []
-    pairs = 0
-    for block in blocks:
-        if group and (len(group) == SEGMENTS or pairs + block.pairs > PAIRS):
-            yield group
-            group, pairs = [], 0
-        group.append(block)
-        pairs += block.pairs
-    if group:
-        yield group
-
-
 class _Distances(torch.autograd.Function):
-    """Distances of the blocks' pairs as a flat list, made block by block by the threads that transform them."""
+    """Distances of the blocks' pairs as a flat list."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: list[Block], ends: list[int]) -> Tensor:
-        places, out = x.detach().numpy(), np.empty(ends[-1])
-
-        def work(mine: list[int]) -> None:
-            for k in mine:
-                block, d = blocks[k], out[ends[k] : ends[k + 1]]
-                first = places[block.cluster][block.i]
-                if block.j is None:
-                    pdist(first, out=d)
-                else:
-                    cdist(first, places[block.cluster][block.j], out=d.reshape(len(block.i), -1))
-
-        _share(list(range(len(blocks))), work)
-        distances = torch.from_numpy(out)
+    def forward(ctx: Any, x: Tensor, blocks: list[Block]) -> Tensor:
+        distances = torch.from_numpy(distances_of(x.detach().numpy(), blocks))
         ctx.save_for_backward(x, distances)
-        ctx.settings = blocks, ends
+        ctx.blocks = blocks
         return distances
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        blocks, ends = ctx.settings
         x, distances = ctx.saved_tensors
-        places, ratio = x.detach().numpy(), (grad / distances).numpy()
-        out = np.zeros_like(places)
-
-        def work(mine: list[list[int]]) -> None:
-            for k in (k for cluster in mine for k in cluster):  # no two threads share a cluster
-                block, w = blocks[k], ratio[ends[k] : ends[k + 1]]
-                to, at = out[block.cluster], places[block.cluster]
-                if block.j is None:
-                    w = squareform(w, checks=False)
-                    to[block.i] += w.sum(1)[:, None] * at[block.i] - w @ at[block.i]
-                else:
-                    w = w.reshape(len(block.i), -1)
-                    to[block.i] += w.sum(1)[:, None] * at[block.i] - w @ at[block.j]
-                    to[block.j] += w.sum(0)[:, None] * at[block.j] - w.T @ at[block.i]
-
-        clusters = groupby(range(len(blocks)), key=lambda k: blocks[k].cluster)
-        _share([list(group) for _, group in clusters], work)
-        return torch.from_numpy(out), None, None
+        out = np.zeros(x.shape)
+        pull(out, x.detach().numpy(), ctx.blocks, (grad / distances).numpy())
+        return torch.from_numpy(out), None
 
 
 def _sum_of_u(u: Tensor, block: Block) -> Tensor:
@@ -264,7 +183,7 @@ def debye_sum_nufft(
         lengths = [block.pairs for block in group]
         cluster = torch.tensor([block.cluster for block in group])
         ends = [0, *accumulate(lengths)]
-        d = _Distances.apply(x, group, ends)
+        d = _Distances.apply(x, group)
         weight = torch.where((d >= window[0]) & (d <= window[1]), 2 / d, 0)
         if one_variance:
             tau = torch.zeros_like(d)
@@ -294,8 +213,9 @@ def debye_sum_nufft(
 
     total = torch.zeros(len(x), nq, dtype=torch.float64) + 0 * x.sum((1, 2))[:, None]
     graded = x.requires_grad or u.requires_grad or widths.requires_grad
-    for group in _groups(_blocks(species.numpy())):
-        if graded and group[0].pairs > PAIRS // 2:  # a huge cluster's: made anew for the gradient rather than kept
+    groups = list(groups_of(blocks_of(species.numpy()), BLOCKS, PAIRS))
+    for group in groups:
+        if graded and len(groups) > 1:  # made anew for the gradient rather than kept
             total = total + checkpoint(partial_sum, group, x, u, widths, use_reentrant=False)
         else:
             total = total + partial_sum(group, x, u, widths)

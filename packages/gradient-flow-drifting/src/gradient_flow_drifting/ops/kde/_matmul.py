@@ -57,9 +57,8 @@ class _Score(torch.autograd.Function):
             largest = logits.amax(dim=-1)
             p = torch.softmax(logits, dim=-1)
             log_sum[some, :, rows] = largest - p.amax(dim=-1).log()  # the largest weight is 1 over the others' sum
-            mean = torch.bmm(p.flatten(1, 2), y[some]).unflatten(1, (b, -1))
-            torch.sub(mean, near[:, None], out=score[some, :, rows])
-        score *= inverse
+            towards = (-inverse * near[:, None]).flatten(1, 2).baddbmm_((inverse * p).flatten(1, 2), y[some])
+            score[some, :, rows] = towards.unflatten(1, (b, -1))
         log_sum -= 0.5 * inverse[..., 0] * torch.linalg.vector_norm(x, dim=-1).square()[:, None]
         ctx.save_for_backward(x, y, log_weights, half_square, inverse)
         ctx.arguments = (bandwidths, leave_one_out)
