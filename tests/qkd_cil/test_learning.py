@@ -37,7 +37,12 @@ METHODS: dict[str, tuple[LearnerConfig, Schedule, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+VARIANTS = {"lwf-full", "icarl-sigmoid", "aper-ssf", "aper-vpt"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else []) for name in METHODS]
+)
 def test_it_learns_the_digits(name: str) -> None:
     config, schedule, least = METHODS[name]
     digits = qkd_cil.scenario("digits", task_sizes=(4, 3, 3), train_per_class=48, test_per_class=20)
