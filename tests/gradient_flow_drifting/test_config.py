@@ -33,6 +33,8 @@ from papertrio_shared.run import config_to_dict, dict_to_config
         (lambda: ParticleFlow(max_step=-3.0), r'max_step: a number > 0, "bandwidth" or None is needed, found -3.0'),
         (lambda: TrainConfig(ema_decay=1.0), r"ema_decay = 1.0: give a number in \[0, 1\)"),
         (lambda: TrainConfig(draws=0), r"^draws = 0: give a positive number"),
+        (lambda: Regression(pairing="ot"), r'regression.pairing = "ot": give one of transport, flow'),
+        (lambda: Regression(pairs=0), r"regression.pairs = 0: give a positive number"),
         (lambda: TrainConfig(flow=ParticleFlow(steps=0)), r"regression needs the pairs of a particle flow"),
         (
             lambda: TrainConfig(

@@ -1,10 +1,19 @@
 """The network, its average and its file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from gradient_flow_drifting.models import Ema, Generator, GeneratorConfig, load_generator, save_generator
+from gradient_flow_drifting.models import (
+    Ema,
+    Generator,
+    GeneratorConfig,
+    even_latents,
+    latents,
+    load_generator,
+    save_generator,
+)
 from gradient_flow_drifting.sample import load, write_samples
 from papertrio_shared.checkpoint import CheckpointError, load_weights, save_weights
 from papertrio_shared.seed import generator as seeded
@@ -30,6 +39,22 @@ def test_samples_come_in_the_units_of_the_data() -> None:
     net = Generator(SMALL, dimension=2, location=torch.tensor([5.0, -3.0]), scale=10.0)
     points = net(net.latents(50, seeded(0, "latents")))
     assert torch.allclose(net.sample(50, seed=0), torch.tensor([5.0, -3.0]) + 10 * points, atol=1e-5)
+
+
+@pytest.mark.parametrize(("geometry", "dimension"), [("euclidean", 2), ("sphere", 3), ("torus", 2)])
+def test_even_latents_have_the_law_of_latents_with_less_noise(geometry: Any, dimension: int) -> None:
+    shape = {"dimension": dimension, "geometry": geometry}
+    even = even_latents(4096, generator=seeded(0, "even"), **shape)
+    random = latents(4096, generator=seeded(0, "random"), **shape)
+    assert even.dtype == random.dtype
+    assert even.mean(0).norm() < min(2e-3, random.mean(0).norm())
+    assert torch.allclose(even.T @ even / 4096, random.T @ random / 4096, atol=0.12 if geometry == "torus" else 0.06)
+    assert float(even.abs().max()) <= (6 if geometry == "euclidean" else torch.pi)
+    levels = torch.linspace(0.05, 0.95, 19)
+    assert torch.allclose(even.quantile(levels, dim=0), random.quantile(levels, dim=0), atol=0.2)
+    assert not torch.equal(even, even_latents(4096, generator=seeded(1, "even"), **shape))
+    with pytest.raises(ValueError, match="count = 0: ask for at least one point"):
+        even_latents(0, generator=seeded(0, "even"), **shape)
 
 
 def test_the_sphere_is_not_left() -> None:

@@ -30,7 +30,7 @@ GOLDEN = Path(__file__).parent / "golden" / "train.json"
 SHORT = TrainConfig(
     generator=GeneratorConfig(width=32, depth=2),
     flow=ParticleFlow(particles=300, pool=150, steps=16),
-    regression=Regression(steps=24, batch=64),
+    regression=Regression(steps=24, batch=64, pairs=512),
     objective=Drifting(steps=24, batch=64, positives=96),
     checkpoint_every=5,
     log_every=4,
@@ -92,7 +92,7 @@ def test_the_sphere_is_learnt_on_the_sphere() -> None:
         data=SphereMixture(),
         generator=GeneratorConfig(width=64),
         flow=ParticleFlow(particles=1000, pool=500, steps=60),
-        regression=Regression(steps=200, batch=128),
+        regression=Regression(steps=200, batch=128, pairs=4096),
         objective=Drifting(steps=60, batch=128, positives=128),
     )
     trainer = Trainer(config)

@@ -7,18 +7,21 @@ What is done already is read from the folder and not done again.
 
 import argparse
 import json
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from gradient_flow_drifting.data import SphereMixture, Toy
 from gradient_flow_drifting.presets import PRESETS
 from gradient_flow_drifting.report import evaluate_run, write_evaluation
 from gradient_flow_drifting.sample import load
 from gradient_flow_drifting.train import resume, run_config, train
 
-SETS = [name for name in PRESETS if name != "array"]
+SETS = [name for name, config in PRESETS.items() if isinstance(config.data, Toy | SphereMixture)]
+CPU_SECONDS = "cpu_seconds"  # of the training; no file where a run was interrupted
 
 
 def measure(name: str, seed: int, folder: Path, draws: int) -> Path:
@@ -29,7 +32,9 @@ def measure(name: str, seed: int, folder: Path, draws: int) -> Path:
         if (folder / "config.json").exists():
             resume(folder)
         else:
+            start = time.process_time()
             train(replace(PRESETS[name], seed=seed), folder)
+            (folder / CPU_SECONDS).write_text(f"{time.process_time() - start:.1f}")
         write_evaluation(evaluate_run(load(folder), run_config(folder), draws=draws), file)
     return file
 
@@ -43,6 +48,8 @@ def row(name: str, files: list[Path]) -> str:
     for key in ("coverage", "high_quality"):
         values = [each[key]["value"] for each in found if key in each]
         cells.append(f"{mean(values):.3f} (least {min(values):.3f})" if values else "–")
+    times = [float(each.with_name(CPU_SECONDS).read_text()) for each in files if each.with_name(CPU_SECONDS).exists()]
+    cells.append(f"{mean(times):.0f}" if times else "–")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -68,8 +75,8 @@ def main() -> None:
             ]
             for name in options.sets
         }
-        print("| set | W₂/floor | sliced W₂/floor | off-support | mode coverage | high-quality share |")
-        print("|---|---|---|---|---|---|")
+        print("| set | W₂/floor | sliced W₂/floor | off-support | mode coverage | high-quality share | CPU seconds |")
+        print("|---|---|---|---|---|---|---|")
         for name, futures in waiting.items():
             print(row(name, [each.result() for each in futures]), flush=True)
 

@@ -245,6 +245,19 @@ def test_blocks_groups_and_threads_change_nothing(
         assert_close_by_name(outcome(inputs, name), expected[name], rtol=1e-9)
 
 
+@pytest.mark.parametrize("backend", ["nufft", "moments"])
+def test_threads_give_the_same_bits_every_time(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pairs, "ATOMS", 3)
+    for module in (_nufft, _moments):
+        monkeypatch.setattr(module, "BLOCKS", 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    inputs = leaves(False, 0.0)
+    first = outcome(inputs, backend)
+    for _ in range(5):
+        again = outcome(inputs, backend)
+        assert all(torch.equal(again[name], first[name]) for name in first)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("each_atom", [False, True])
 def test_a_batch_equals_its_clusters(each_atom: bool, backend: str) -> None:

@@ -56,6 +56,7 @@ from .presets import PRESETS
 from .sample import load
 from .stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 from .train import resume, train
+from .transport import TransportMap, transport_map
 
 __all__ = [
     "DIVERGENCES",
@@ -109,6 +110,7 @@ __all__ = [
     "Toy",
     "TrainConfig",
     "TransformerConfig",
+    "TransportMap",
     "VonMisesFisher",
     "WrappedGaussian",
     "alpha",
@@ -135,5 +137,6 @@ __all__ = [
     "resume",
     "sliced_wasserstein2",
     "train",
+    "transport_map",
     "wasserstein2",
 ]

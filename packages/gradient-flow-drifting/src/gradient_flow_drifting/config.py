@@ -11,6 +11,7 @@ from .fields import KernelField
 from .models import AnyGenerator, GeneratorConfig
 from .stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 
+SETTLING = Drifting(steps=800, batch=512, positives=1024, learning_rate=3e-4)  # after the regression: little is left
 WATCHED_BANDWIDTHS = (0.1, 0.2, 0.4)
 WATCHED_SHARES = (0.15, 0.3, 0.6)  # of the root of the number of coordinates
 
@@ -47,7 +48,7 @@ class TrainConfig:
     generator: AnyGenerator = field(default_factory=GeneratorConfig)
     flow: ParticleFlow = field(default_factory=ParticleFlow)
     regression: Regression = field(default_factory=Regression)
-    objective: Drifting | FeatureDrifting | OtCfm = field(default_factory=Drifting)
+    objective: Drifting | FeatureDrifting | OtCfm = SETTLING
     ema_decay: float = 0.99
     seed: int = 0
     checkpoint_every: int = 500

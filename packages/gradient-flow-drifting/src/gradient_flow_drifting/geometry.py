@@ -1,5 +1,9 @@
 """The manifold and the kernel that belong to a geometry's name."""
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from .data import Geometry
 from .kernels import Gaussian, VonMisesFisher, WrappedGaussian
 from .manifolds import Euclidean, Sphere, Torus
@@ -46,3 +50,40 @@ def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | V
     if geometry == "sphere":
         return VonMisesFisher(tuple(h**-2 for h in bandwidths))
     return WrappedGaussian(bandwidths) if geometry == "torus" else Gaussian(bandwidths)
+
+
+def embed(geometry: Geometry, points: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
+    """Points where straight distances follow those of the space: angles of a torus as cosines and sines.
+
+    Args:
+        geometry: The name.
+        points: The points.
+
+    Returns:
+        The same points; on the torus with twice the coordinates.
+
+    Example:
+        >>> embed("torus", torch.zeros(1, 2))
+        tensor([[1., 1., 0., 0.]])
+    """
+    return torch.cat([points.cos(), points.sin()], dim=1) if geometry == "torus" else points
+
+
+def unembed(geometry: Geometry, points: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
+    """The point of the space nearest to each of these, which `embed` may have made or a mean of such.
+
+    Args:
+        geometry: The name.
+        points: Where straight distances hold.
+
+    Returns:
+        Points of the space.
+
+    Example:
+        >>> unembed("sphere", torch.tensor([[0.0, 0.5]]))
+        tensor([[0., 1.]])
+    """
+    if geometry == "torus":
+        cosine, sine = points.chunk(2, dim=1)
+        return torch.atan2(sine, cosine)
+    return points / points.norm(dim=1, keepdim=True) if geometry == "sphere" else points

@@ -15,6 +15,7 @@ from ..threads import limited_threads
 from ..train import Trainer
 
 ROUNDS, ROUND_SECONDS, WARM = 6, 0.25, 3
+LEAST = 0.1  # share of the seconds that is left for steps, whatever is done once
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Budget:
     Attributes:
         seconds: Of training, on one thread.
         seconds_per_step: Of each stretch, at its quickest.
+        seconds_once: What the first steps take beyond the others: finding the transport, for one.
         asked: The method's config as it stands.
         config: The same with its numbers of steps, all multiplied by one factor, that fill the seconds.
     """
 
     seconds: float
     seconds_per_step: dict[str, float]
+    seconds_once: float
     asked: TrainConfig
     config: TrainConfig
 
@@ -50,16 +53,17 @@ def budget_of(config: TrainConfig, seconds: float, file: Path) -> Budget:
     """
     if file.exists():
         return _read(config, seconds, file)
-    per_step = seconds_per_step(config)
+    per_step, once = measured_seconds(config)
     whole = sum(cost * stretch.steps for cost, stretch in zip(per_step.values(), config.stretches, strict=True))
-    budget = Budget(seconds, per_step, config, with_steps(config, seconds / whole))
+    left = max(seconds - once, LEAST * seconds)
+    budget = Budget(seconds, per_step, once, config, with_steps(config, left / whole))
     with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(_to_dict(budget), indent=2) + "\n", encoding="utf-8")
     return budget
 
 
-def seconds_per_step(config: TrainConfig) -> dict[str, float]:
-    """CPU seconds of a step of each stretch: the quickest of six rounds of a quarter of a second.
+def measured_seconds(config: TrainConfig) -> tuple[dict[str, float], float]:
+    """CPU seconds of a step of each stretch, the quickest of six rounds of a quarter of a second, and of what is once.
 
     What else runs on the machine can only lengthen a round, even of one's own CPU seconds.
 
@@ -67,16 +71,20 @@ def seconds_per_step(config: TrainConfig) -> dict[str, float]:
         config: The run.
 
     Returns:
-        Seconds by the stretch's label, in their order.
+        Seconds of a step by the stretch's label, in their order; the seconds that first steps take beyond the others.
     """
-    found = {}
+    found, once = dict[str, float](), 0.0
     with limited_threads(1):
         trainer = Trainer(config)
         for its, stretch in zip(config.stretches, trainer.stretches, strict=True):
-            for k in range(WARM):
+            start = time.process_time()
+            stretch.step(0)
+            first = time.process_time() - start
+            for k in range(1, WARM):
                 stretch.step(k % its.steps)
             found[its.label] = min(_round(stretch, its.steps) for _ in range(ROUNDS))
-    return found
+            once += max(first - found[its.label], 0.0)
+    return found, once
 
 
 def _round(stretch: Stretch, length: int) -> float:
@@ -101,7 +109,7 @@ def with_steps(config: TrainConfig, factor: float) -> TrainConfig:
 
     Example:
         >>> with_steps(TrainConfig(), 0.5).objective.steps
-        1000
+        400
     """
     parts = {name: getattr(config, name) for name in ("flow", "regression", "objective")}
     return replace(config, **{name: replace(part, steps=_scaled(part.steps, factor)) for name, part in parts.items()})
@@ -113,14 +121,15 @@ def _scaled(steps: int, factor: float) -> int:
 
 def _to_dict(budget: Budget) -> dict[str, Any]:
     configs = {"asked": config_to_dict(budget.asked), "config": config_to_dict(budget.config)}
-    return {"seconds": budget.seconds, "seconds_per_step": budget.seconds_per_step, **configs}
+    measured = {"seconds_per_step": budget.seconds_per_step, "seconds_once": budget.seconds_once}
+    return {"seconds": budget.seconds, **measured, **configs}
 
 
 def _read(config: TrainConfig, seconds: float, file: Path) -> Budget:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         asked, fitted = (dict_to_config(found[name], TrainConfig) for name in ("asked", "config"))
-        budget = Budget(found["seconds"], found["seconds_per_step"], asked, fitted)
+        budget = Budget(found["seconds"], found["seconds_per_step"], found["seconds_once"], asked, fitted)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: is damaged or of another version: remove {file.parent}") from error
     if budget.seconds != seconds:

@@ -3,7 +3,7 @@
 from .ema import Ema
 from .encoder import ConvEncoder
 from .generator import Generator, GeneratorConfig
-from .one_step import Condition, OneStep, latents
+from .one_step import Condition, OneStep, even_latents, latents
 from .residual import ResidualConfig, ResidualGenerator
 from .transformer import TransformerConfig, TransformerGenerator
 from .weights import AnyGenerator, load_generator, save_generator
@@ -20,6 +20,7 @@ __all__ = [
     "ResidualGenerator",
     "TransformerConfig",
     "TransformerGenerator",
+    "even_latents",
     "latents",
     "load_generator",
     "save_generator",

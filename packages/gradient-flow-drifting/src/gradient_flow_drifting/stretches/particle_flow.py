@@ -21,7 +21,7 @@ class ParticleFlow:
     steps: the coarse scale moves mass between modes, the fine one settles it. Over the last fifth the step shrinks.
 
     Attributes:
-        particles: Their number.
+        particles: Their number, or the 1,000 that the animation shows if that is more.
         pool: How many of them, chosen anew each time, share one field; as many real points are drawn for it.
         steps: Zero leaves the stretch out.
         step_size: Share of the mean shift taken in a step.
@@ -72,9 +72,9 @@ class ParticleFlowStretch:
         bandwidth = flow.bandwidth_start * (flow.bandwidth_end / flow.bandwidth_start) ** fall
         step_size = flow.step_size * min(1.0, (1 - done) / 0.2)
         kernel, divergence = kernel_of(state.data.geometry, (bandwidth,)), divergence_of(flow.divergence)
-        order = torch.randperm(flow.particles, generator=state.streams["order"]).to(state.fabric.device)
+        order = torch.randperm(len(state.particles), generator=state.streams["order"]).to(state.fabric.device)
         total = 0.0
-        for chosen in order.tensor_split(math.ceil(flow.particles / flow.pool)):
+        for chosen in order.tensor_split(math.ceil(len(order) / flow.pool)):
             pool = finite("particles", state.particles[chosen])
             velocity = drift(
                 pool,
@@ -88,7 +88,7 @@ class ParticleFlowStretch:
             ).velocity
             state.particles[chosen] = state.space.expmap(pool, step_size * velocity)
             total += float(velocity.square().sum())
-        return total / flow.particles
+        return total / len(order)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the particles are the training state's."""

@@ -15,8 +15,7 @@ so far apart that the series would be long, which no material has, are left to t
 """
 
 import math
-from collections.abc import Callable, Iterator
-from threading import get_ident
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -243,7 +242,7 @@ class _DebyeSum(torch.autograd.Function):
         ctx.settings, ctx.widened = settings, widths.requires_grad or bool(widths.any())
         out = np.zeros((len(x), f.shape[1]))
 
-        def work(group: Group) -> tuple[np.ndarray, np.ndarray]:
+        def work(group: Group, _thread: int) -> tuple[np.ndarray, np.ndarray]:
             return group.cluster, _amplitudes(group.blocks, f.numpy()) * group.forward()
 
         for cluster, terms in _each_group(ctx, (x, u, widths, f, species), work):
@@ -260,14 +259,17 @@ class _DebyeSum(torch.autograd.Function):
         g, found = gradient.numpy(), np.zeros((4, len(x)))
         places: dict[int, np.ndarray] = {}  # one for each thread: a large cluster is shared by several
 
-        def work(group: Group) -> tuple[np.ndarray, np.ndarray]:
-            to = places.setdefault(get_ident(), np.zeros(x.shape)) if ctx.needs_input_grad[0] else None
+        def work(group: Group, thread: int) -> tuple[np.ndarray, np.ndarray]:
+            if ctx.needs_input_grad[0] and thread not in places:
+                places[thread] = np.zeros(x.shape)
+            to = places.get(thread)
             return group.cluster, group.backward(_amplitudes(group.blocks, f.numpy()) * g[group.cluster], to)
 
         if ctx.widened or ctx.needs_input_grad[0]:
             for cluster, terms in _each_group(ctx, tuple(tensors), work):
                 np.add.at(found.T, cluster, terms.T)
-        by_x, by_u = torch.from_numpy(sum(places.values(), np.zeros(x.shape))), torch.from_numpy(found[0])
+        by_x = torch.from_numpy(sum((places[thread] for thread in sorted(places)), np.zeros(x.shape)))
+        by_u = torch.from_numpy(found[0])
         if not ctx.widened:  # V falls as exp(−U Q²)
             q = ctx.settings[0] * torch.arange(f.shape[1], dtype=torch.float64)
             by_u = -(gradient * total) @ q**2
@@ -279,14 +281,15 @@ def _amplitudes(blocks: list[Block], f: np.ndarray) -> np.ndarray:
     return f[first] * f[second]
 
 
-def _each_group(ctx: Any, tensors: tuple[Tensor, ...], work: Callable[[Group], T]) -> list[T]:
+def _each_group(ctx: Any, tensors: tuple[Tensor, ...], work: Callable[[Group, int], T]) -> list[T]:
     x, u, widths, f, species = (each.detach().numpy() for each in tensors)
     groups = list(groups_of(blocks_of(species), BLOCKS, PAIRS))
     found: list[Any] = [None] * len(groups)
 
-    def some(mine: Iterator[int]) -> None:
+    def some(mine: list[int]) -> None:
         for k in mine:
-            found[k] = work(Group(groups[k], x, u, widths if ctx.widened else None, (f.shape[1], *ctx.settings)))
+            group = Group(groups[k], x, u, widths if ctx.widened else None, (f.shape[1], *ctx.settings))
+            found[k] = work(group, mine[0])
 
     share(range(len(groups)), some)
     return found

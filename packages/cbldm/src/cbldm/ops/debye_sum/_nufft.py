@@ -72,7 +72,7 @@ class _SineSums(torch.autograd.Function):
         index = {piece: row for row, piece in enumerate(pieces)}
         pairs = (terms + 1) // 2
 
-        def work(mine: Iterator[Piece]) -> None:
+        def work(mine: list[Piece]) -> None:
             plan = _plan(1, nq, pairs, tolerance)
             for piece in mine:
                 cut = slice(piece.start, piece.stop)
@@ -101,7 +101,7 @@ class _SineSums(torch.autograd.Function):
         k = np.arange(nq)
         by_distance, by_weight, by_tau = (np.zeros_like(d) for _ in range(3))
 
-        def work(mine: Iterator[Piece]) -> None:
+        def work(mine: list[Piece]) -> None:
             plan = _plan(2, nq, terms, tolerance)
             modes = np.zeros((terms, 2 * nq), dtype=complex)
             for piece in mine:

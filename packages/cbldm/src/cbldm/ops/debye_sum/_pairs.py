@@ -16,16 +16,15 @@ ATOMS = 2048
 T = TypeVar("T")
 
 
-def share(items: Iterable[T], work: Callable[[Iterator[T]], None]) -> None:
-    """Let as many threads as torch has take the items one by one."""
+def share(items: Iterable[T], work: Callable[[list[T]], None]) -> None:
+    """Deal the items to as many threads as torch has, always in the same way."""
     items = list(items)
-    queue = iter(items)
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
-        work(queue)
+        work(items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, [queue] * threads))
+        list(pool.map(work, [items[k::threads] for k in range(threads)]))
 
 
 class Block(NamedTuple):
