@@ -219,3 +219,13 @@ def test_the_demonstration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         assert re.search(rf"\| {name} \| [\w ]+ \| 1 \| \d+\.\d\d", out)
         assert str(tmp_path / name / "report.html") in out
     assert (tmp_path / "comparison.png").stat().st_size > 1000
+
+
+def test_every_method_has_a_name_on_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", "--out", tmp_path, *SMALL, "learner:ranpac", "--learner.projection", 50]
+    status, out, err = say(capsys, *words)
+    assert (status, err) == (0, "")
+    assert "| RanPAC | 1 |" in out
+    names = re.findall(r"learner:([\w-]+)", say(capsys, "run", "digits-b0-inc2", "--help")[1])
+    methods = "finetune joint lwf icarl slca l2p dual-prompt coda-prompt aper ranpac ease mote mos tuna qkd qkd-paper"
+    assert {"simple-cil", *methods.split()} <= set(names)

@@ -8,15 +8,22 @@ import tyro
 from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
 from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.learners.aper import APERConfig
+from qkd_cil.learners.coda_prompt import CODAPromptConfig
+from qkd_cil.learners.dual_prompt import DualPromptConfig
 from qkd_cil.learners.ease import EASEConfig
 from qkd_cil.learners.finetune import FinetuneConfig
 from qkd_cil.learners.fitting import Schedule
+from qkd_cil.learners.icarl import ICaRLConfig
 from qkd_cil.learners.joint import JointConfig
+from qkd_cil.learners.l2p import L2PConfig
 from qkd_cil.learners.learner import Learner
+from qkd_cil.learners.lwf import LwFConfig
 from qkd_cil.learners.mos import MOSConfig
+from qkd_cil.learners.mote import MoTEConfig
 from qkd_cil.learners.qkd import PROFILES, QKDConfig
 from qkd_cil.learners.ranpac import RanPACConfig
 from qkd_cil.learners.simple_cil import SimpleCILConfig
+from qkd_cil.learners.slca import SLCAConfig
 from qkd_cil.learners.tuna import TUNAConfig
 from qkd_cil.models.backbone import BackboneConfig
 
@@ -30,9 +37,25 @@ LearnerChoice = (
     Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]
     | Annotated[FinetuneConfig, tyro.conf.subcommand("finetune", description="one adapter, or all, goes on learning")]
     | Annotated[JointConfig, tyro.conf.subcommand("joint", description="anew on all tasks so far: the upper bound")]
+    | Annotated[LwFConfig, tyro.conf.subcommand("lwf", description="finetuning, taught by the network as it was")]
+    | Annotated[
+        ICaRLConfig, tyro.conf.subcommand("icarl", description="exemplars by herding, nearest mean of exemplars")
+    ]
+    | Annotated[
+        SLCAConfig, tyro.conf.subcommand("slca", description="the whole network, slowly; an aligned classifier")
+    ]
+    | Annotated[L2PConfig, tyro.conf.subcommand("l2p", description="prompts from a pool, chosen for each image")]
+    | Annotated[
+        DualPromptConfig,
+        tyro.conf.subcommand("dual-prompt", description="general prefixes and those of the nearest task"),
+    ]
+    | Annotated[
+        CODAPromptConfig, tyro.conf.subcommand("coda-prompt", description="prefixes weighed together from components")
+    ]
     | Annotated[APERConfig, tyro.conf.subcommand("aper", description="class means of the frozen and a tuned network")]
     | Annotated[RanPACConfig, tyro.conf.subcommand("ranpac", description="ridge regression on random features")]
     | Annotated[EASEConfig, tyro.conf.subcommand("ease", description="a subspace for each task, prototypes in all")]
+    | Annotated[MoTEConfig, tyro.conf.subcommand("mote", description="experts that see a class of their own task")]
     | Annotated[MOSConfig, tyro.conf.subcommand("mos", description="merged adapters, retrieval that corrects itself")]
     | Annotated[TUNAConfig, tyro.conf.subcommand("tuna", description="the surest adapter and one merged of all")]
     | Annotated[QKDConfig, tyro.conf.subcommand("qkd", default=PROFILES["robust"], description="QKD, profile robust")]

@@ -8,15 +8,22 @@ from papertrio_shared.run import dict_to_config
 
 from qkd_cil.learners.alignment import AlignmentConfig
 from qkd_cil.learners.aper import APER, APERConfig
+from qkd_cil.learners.coda_prompt import CODAPrompt, CODAPromptConfig
+from qkd_cil.learners.dual_prompt import DualPrompt, DualPromptConfig
 from qkd_cil.learners.ease import EASE, EASEConfig
 from qkd_cil.learners.finetune import Finetune, FinetuneConfig
 from qkd_cil.learners.fitting import Batch, Schedule, Step
+from qkd_cil.learners.icarl import ICaRL, ICaRLConfig
 from qkd_cil.learners.joint import Joint, JointConfig
+from qkd_cil.learners.l2p import L2P, L2PConfig
 from qkd_cil.learners.learner import FORMAT, Learner, LearnerConfig, Outputs
+from qkd_cil.learners.lwf import LwF, LwFConfig
 from qkd_cil.learners.mos import MOS, MOSConfig
+from qkd_cil.learners.mote import MoTE, MoTEConfig
 from qkd_cil.learners.qkd import PROFILES, QKD, QKDConfig
 from qkd_cil.learners.ranpac import RanPAC, RanPACConfig
 from qkd_cil.learners.simple_cil import SimpleCIL, SimpleCILConfig
+from qkd_cil.learners.slca import SLCA, SLCAConfig
 from qkd_cil.learners.tuna import TUNA, TUNAConfig
 from qkd_cil.models.backbone import BackboneConfig
 
@@ -24,9 +31,16 @@ AnyLearnerConfig = (
     SimpleCILConfig
     | FinetuneConfig
     | JointConfig
+    | LwFConfig
+    | ICaRLConfig
+    | SLCAConfig
+    | L2PConfig
+    | DualPromptConfig
+    | CODAPromptConfig
     | APERConfig
     | RanPACConfig
     | EASEConfig
+    | MoTEConfig
     | MOSConfig
     | TUNAConfig
     | QKDConfig

@@ -11,6 +11,7 @@ from qkd_cil.data.scenario import Task
 
 if TYPE_CHECKING:
     from qkd_cil.data.images import LabelledImages
+    from qkd_cil.learners.fitting import Batch
     from qkd_cil.learners.learner import Learner
 
 
@@ -77,6 +78,25 @@ def adapter_features(
         return torch.cat([kept[:, : known * dim].to(values), *new], dim=1)
     parts = images.split(max(1, learner.schedule.evaluation_batch_size // count))
     return torch.cat([side_by_side(learner, part, range(count)) for part in parts])
+
+
+class Queries:
+    """The frozen network's features of a task's training images, computed once where nothing is augmented.
+
+    Args:
+        learner: It has begun the task.
+        task: The newest.
+    """
+
+    def __init__(self, learner: "Learner", task: Task) -> None:
+        self._network = learner.backbone
+        augmented = learner.schedule.augmentation.changes
+        self._kept = None if augmented else features_of(learner, learner.training_images(task), learner.backbone)
+
+    @torch.no_grad()
+    def of(self, batch: "Batch") -> Float[Tensor, "batch dim"]:
+        """Features of a batch's images."""
+        return self._network(batch.images) if self._kept is None else self._kept[batch.rows.to(self._kept.device)]
 
 
 def side_by_side(learner: "Learner", images: Tensor, adapters: Sequence[int]) -> Float[Tensor, "batch columns"]:

@@ -64,7 +64,7 @@ class Finetune(Learner):
 
     def training_step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Cross-entropy."""
-        logits = self.classifier(self._features(batch.images))
+        logits = self.answers(batch.images)
         first = 0 if self.loss_over == "seen" else len(self.classes) - int(self.task_sizes[-1])
         return {"classification": F.cross_entropy(logits[:, first:], batch.targets - first)}
 
@@ -75,6 +75,10 @@ class Finetune(Learner):
     def classify(self, features: Tensor) -> Outputs:
         """Logits of the one classifier."""
         return Outputs(self.classifier(features))
+
+    def answers(self, values: Tensor) -> Tensor:
+        """Logits of prepared images."""
+        return self.classifier(self._features(values))
 
     def _features(self, images: Tensor) -> Tensor:
         return self.backbone.adapted(images, tasks=[0])[0] if self.trains == "adapter" else self.backbone(images)

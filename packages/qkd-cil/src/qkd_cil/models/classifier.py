@@ -68,6 +68,34 @@ class Classifier(nn.Module):
         return self.scale * F.linear(F.normalize(features, dim=-1), F.normalize(self.weight, dim=-1))
 
 
+class OldRows:
+    """The rows of a classifier as they are, to be put back after each step: weight decay would shrink them else.
+
+    Args:
+        classifier: Before it grows.
+
+    >>> classifier = Classifier(2)
+    >>> classifier.grow(1)
+    >>> old = OldRows(classifier)
+    >>> classifier.grow(1)
+    >>> classifier.set_rows(torch.tensor([0, 1]), torch.ones(2, 2))
+    >>> old.restore(classifier)
+    >>> classifier.weight.tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._weight = classifier.weight.detach().clone()
+        self._bias = None if classifier.bias is None else classifier.bias.detach().clone()
+
+    @torch.no_grad()
+    def restore(self, classifier: Classifier) -> None:
+        """Give the classifier's first rows their old values."""
+        classifier.weight[: len(self._weight)] = self._weight
+        if classifier.bias is not None and self._bias is not None:
+            classifier.bias[: len(self._bias)] = self._bias
+
+
 def _make_room(classifier: Classifier, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Before a state dictionary is loaded, have as many rows as it holds."""
     rows = state.get(f"{prefix}weight")

@@ -122,3 +122,23 @@ def nearest_keys(
     cosines = nn.functional.normalize(queries, dim=1) @ nn.functional.normalize(keys, dim=1).T
     best = cosines.topk(count, dim=1)
     return best.values, best.indices
+
+
+def present_layers(layers: tuple[int, ...], depth: int, what: str) -> tuple[int, ...]:
+    """The blocks among those asked for that a network has.
+
+    Args:
+        layers: Numbers of blocks, from 0.
+        depth: Blocks of the network.
+        what: What a message calls them.
+
+    Raises:
+        ValueError: If none is there, or one is negative.
+
+    >>> present_layers((0, 4), 3, "layers")
+    (0,)
+    """
+    found = tuple(layer for layer in layers if layer < depth)
+    if not found or min(found) < 0:
+        raise ValueError(f"{what} {list(layers)}: the network has blocks 0 to {depth - 1}; name some of these")
+    return found
