@@ -11,7 +11,7 @@ from .fields import KernelField
 from .models import AnyGenerator, GeneratorConfig
 from .stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 
-SETTLING = Drifting(steps=800, batch=512, positives=1024, learning_rate=3e-4)  # after the regression: little is left
+SETTLING = Drifting(steps=600, batch=512, positives=1024, learning_rate=3e-4)  # after the regression: little is left
 WATCHED_BANDWIDTHS = (0.1, 0.2, 0.4)
 WATCHED_SHARES = (0.15, 0.3, 0.6)  # of the root of the number of coordinates
 

@@ -38,7 +38,7 @@ class Regression:
     label: ClassVar[str] = "regression"
     moves: ClassVar[Literal["particles", "network"]] = "network"
 
-    steps: int = 4000
+    steps: int = 3500
     batch: int = 512
     learning_rate: float = 1e-2
     pairing: Pairing = "transport"
