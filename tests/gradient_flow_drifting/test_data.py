@@ -226,3 +226,8 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(ValueError, match=r"torn.npy: holds no array of numbers"):
         read_points(tmp_path / "torn.npy")
+
+
+def test_an_array_of_no_known_space_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data.geometry: .* is needed, found 'plane'"):
+        ArrayFile(geometry="plane")  # type: ignore[arg-type]

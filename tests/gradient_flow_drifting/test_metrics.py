@@ -1,6 +1,7 @@
 """Metrics against closed forms, and what they tell of known faults."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from gradient_flow_drifting.metrics import (
     Support,
     evaluate,
     evaluate_cloud,
+    mmd2,
     mode_coverage,
     mode_shares,
     sliced_wasserstein2,
@@ -65,14 +67,14 @@ def test_shapes_and_values_are_checked() -> None:
     x = torch.zeros(3, 2)
     with pytest.raises(ValueError, match=r"x and y have the shapes \(3, 2\) and \(2, 2\)"):
         sliced_wasserstein2(x, x[:2])
-    with pytest.raises(ValueError, match=r"y: the cloud is empty or holds a value that is not finite"):
+    with pytest.raises(ValueError, match=r"y: 3 of 3 points have a NaN or infinite coordinate"):
         wasserstein2(x, x * math.nan)
     with pytest.raises(ValueError, match=r"x: the cloud is empty"):
         wasserstein2(x[:0], x)
     with pytest.raises(ValueError, match=r"y: 2 coordinates are needed as in x, found 3"):
         wasserstein2(x, torch.zeros(3, 3))
     for cloud in (x[:0], x * math.nan):
-        with pytest.raises(ValueError, match=r"x: the cloud is empty or holds a value that is not finite"):
+        with pytest.raises(ValueError, match=r"x: (the cloud is empty|3 of 3 points have a NaN)"):
             sliced_wasserstein2(cloud, cloud)
     assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
     with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
@@ -222,3 +224,28 @@ def test_the_support_of_the_torus_has_no_seam() -> None:
     assert support.threshold < 0.05
     assert support.share_off(wrapped[2000:]) < 0.03
     assert support.share_off(torch.tensor([[-torch.pi], [torch.pi], [3 * torch.pi], [0.0], [-1e-12]])) == 0.4
+
+
+@pytest.mark.parametrize("metric", [wasserstein2, sliced_wasserstein2, mmd2])
+def test_an_unknown_space_and_points_off_it_are_told(metric: Callable[..., float]) -> None:
+    x = torch.randn(6, 3)
+    with pytest.raises(ValueError, match=r"geometry: .* is needed, found 'shpere'"):
+        metric(x, x, geometry="shpere")
+    with pytest.raises(ValueError, match="x: points off the sphere; project them"):
+        metric(x, x, geometry="sphere")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (torch.full((3, 2), torch.nan), "NaN"),
+        (torch.zeros(0, 2), "empty"),
+        (torch.zeros(3, 5), "5 coordinates"),
+        (torch.zeros(3), "shape"),
+    ],
+)
+def test_modes_are_not_counted_of_samples_that_are_none(samples: Tensor, message: str) -> None:
+    modes = Toy("8gaussians").modes
+    assert modes is not None
+    with pytest.raises(ValueError, match=message):
+        mode_coverage(samples, modes)

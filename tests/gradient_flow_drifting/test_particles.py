@@ -1,6 +1,7 @@
 """Particles that follow the flow reach the data."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -221,3 +222,19 @@ def test_particles_of_the_torus_go_the_short_way_to_a_bunch_at_the_seam() -> Non
     assert found.abs().max() <= torch.pi
     assert float((found < 0).float().mean()) == pytest.approx(0.5, abs=0.15)  # on both sides of it
     assert float(Torus().dist(found, seam).mean()) == pytest.approx(float(Torus().dist(bunch, seam).mean()), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 2.5}, "steps: a whole number, at least 1, is needed, found 2.5"),
+        ({"step_size": math.inf}, "step_size: a finite number is needed, found inf"),
+        ({"snapshots": "3"}, "snapshots: a whole number, at least 2, is needed, found '3'"),
+        ({"field": None}, "field: .* is needed, found None"),
+        ({"field": SinkhornDrift}, "field: .* is needed, found <class"),
+    ],
+)
+def test_what_is_no_number_or_field_is_told(options: dict[str, Any], message: str) -> None:
+    x = torch.randn(6, 2)
+    with pytest.raises(ValueError, match=message):
+        flow_particles(x, x + 1, **{"steps": 2, **options})

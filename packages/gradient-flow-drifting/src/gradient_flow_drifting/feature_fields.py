@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .fields import Weights, divergence_of
 from .ops.kde import KdeScore
-from .ops.kde._checks import positive_numbers
+from .ops.kde.checks import positive_numbers
 
 
 class FeatureField(Protocol):

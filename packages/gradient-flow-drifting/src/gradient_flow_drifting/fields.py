@@ -12,7 +12,7 @@ from .drift import check_limits, drift
 from .geometry import kernel_of, space_of
 from .kernels import Kernel, resolve_kernel
 from .ops.kde import SelfTerms
-from .ops.kde._checks import positive_numbers
+from .ops.kde.checks import positive_numbers
 
 Weights = tuple[tuple[str, float], ...]
 

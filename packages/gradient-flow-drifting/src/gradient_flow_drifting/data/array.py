@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -23,12 +24,19 @@ class ArrayFile(Rows):
         geometry: The space its rows lie in; on the sphere each row has unit norm, on the torus it is angles in radians.
         labels: A `.npy` or `.pt` file with the class of each row, a whole number or a word; None where there are none.
         rows: Which rows are drawn.
+
+    Raises:
+        ValueError: If there is no such geometry.
     """
 
     path: Path = Path("points.npy")
     geometry: Geometry = "euclidean"
     labels: Path | None = None
     rows: Part = "train"
+
+    def __post_init__(self) -> None:
+        if self.geometry not in get_args(Geometry):
+            raise ValueError(f'data.geometry: "euclidean", "sphere" or "torus" is needed, found {self.geometry!r}')
 
     @property
     def _source(self) -> str:
