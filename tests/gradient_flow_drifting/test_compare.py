@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gradient_flow_drifting.__main__ import main
-from gradient_flow_drifting.compare import METHODS, compare, run, write_comparison
+from gradient_flow_drifting.compare import DEFAULT, METHODS, compare, default_methods, methods, run, write_comparison
 from gradient_flow_drifting.compare.budget import budget_of, measured_seconds, with_steps
 from gradient_flow_drifting.compare.methods import SETS, presets_of
 from gradient_flow_drifting.compare.tables import table, winners
@@ -181,3 +181,10 @@ def test_without_torchcfm_nothing_begins(
     assert main(["compare", "moons", "--methods", "ot_cfm", "--out", str(tmp_path / "a")]) == 2
     assert "gradient-flow-drifting[ot-cfm]" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+def test_ot_cfm_is_among_the_default_only_where_torchcfm_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(methods, "find_spec", lambda _, there=there: there or None)
+        assert ("ot_cfm" in default_methods()) == there
+        assert set(default_methods()) <= set(DEFAULT)

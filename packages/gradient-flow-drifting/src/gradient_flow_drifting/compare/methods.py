@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
@@ -46,6 +47,20 @@ METHODS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "sliced": _drifting(Drifting(field=SlicedWasserstein(), negatives="same")),
     FLOW: _drifting(OtCfm()),
 }
+
+
+def default_methods() -> tuple[str, ...]:
+    """One method of each kind; OT-CFM only where torchcfm is installed.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> default_methods()[:3]
+        ('preset', 'kl_qp', 'mixed')
+    """
+    installed = find_spec("torchcfm") is not None
+    return tuple(name for name in DEFAULT if installed or name != FLOW)
 
 
 def methods_of(text: str) -> tuple[str, ...]:
