@@ -74,7 +74,7 @@ def test_bad_input_is_named() -> None:
         (lambda: choose_bandwidth(y, manifold=Sphere()), "y: points off the sphere; project them with projx first"),
         (lambda: multiscale(0.0), "h: must be positive and finite, found 0.0"),
         (lambda: multiscale(1.0, ratio=-2.0), "ratio: must be positive and finite, found -2.0"),
-        (lambda: multiscale(1.0, count=0), "count: at least one bandwidth is needed, found 0"),
+        (lambda: multiscale(1.0, count=0), "count: a whole number, at least 1, is needed, found 0"),
         (lambda: Annealed(0.0, 1.0), "start: must be positive and finite, found 0.0"),
         (lambda: Annealed(1.0, -1.0), "rate: a finite number ≥ 0 is needed, found -1.0"),
         (lambda: Annealed(1.0, 1.0, least=math.nan), "least: a finite number ≥ 0 is needed, found nan"),

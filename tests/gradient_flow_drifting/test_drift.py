@@ -218,7 +218,7 @@ def test_bad_input_is_named() -> None:
         (x, good | {"positives": y.double()}, r"positives: torch.float32 is needed as in x, found torch.float64"),
         (on, sphere | exact, r'field: "exact" is for the Gaussian kernel; VonMisesFisher has only "density"'),
         (on, sphere | exact | {"divergence": mixed({"mmd2": 1.0, "kl_qp": 1.0})}, r"has only"),
-        (x, good | exact | {"draws": 0}, r"draws: at least one is needed, found 0"),
+        (x, good | exact | {"draws": 0}, r"draws: a whole number, at least 1, is needed, found 0"),
         (x, good | {"field": "true"}, r'field: "density" or "exact" is needed, found "true"'),
         (x, good | {"velocity_unit": "m"}, r'velocity_unit: "mean_shift" or "score" is needed, found "m"'),
         (x, good | {"max_step": 0.0}, r'max_step: a number > 0, "bandwidth" or None is needed, found 0.0'),

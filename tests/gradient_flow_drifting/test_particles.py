@@ -165,9 +165,9 @@ def test_bad_input_is_named() -> None:
     far = {"kernel": Gaussian(0.1), "divergence": "chi2_qp", "log_weight_limit": None, "max_step": None}
     searched = {"step_rule": "backtracking", "field": "exact", "kernel": Gaussian(0.5)}
     cases = [
-        (x, y, {"steps": 0}, "steps: at least one is needed, found 0"),
-        (x, y, {"step_size": 0.0}, "step_size: must be positive, found 0.0"),
-        (x, y, {"snapshots": 1}, r"snapshots: between 2 and steps \+ 1 = 501 are possible, found 1"),
+        (x, y, {"steps": 0}, "steps: a whole number, at least 1, is needed, found 0"),
+        (x, y, {"step_size": 0.0}, "step_size: must be above 0, found 0.0"),
+        (x, y, {"snapshots": 502}, r"snapshots: between 2 and steps \+ 1 = 501 are possible, found 502"),
         (x * torch.nan, y, {}, "x0: 5 of 5 points have a NaN"),
         (x, y[:0], {}, "y: the cloud is empty"),
         (x, y[:, :1], {}, "y: 2 coordinates are needed as in x, found 1"),

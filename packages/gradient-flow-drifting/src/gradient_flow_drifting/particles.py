@@ -92,8 +92,8 @@ def flow_particles(
     require_number("step_size", step_size, above=0)
     if snapshots is not None:
         require_whole("snapshots", snapshots, least=2)
-    if snapshots is not None and not 2 <= snapshots <= steps + 1:
-        raise ValueError(f"snapshots: between 2 and steps + 1 = {steps + 1} are possible, found {snapshots}")
+        if snapshots > steps + 1:
+            raise ValueError(f"snapshots: between 2 and steps + 1 = {steps + 1} are possible, found {snapshots}")
     check_cloud("x0", x0)
     check_cloud("y", y, like=x0)
     way = _way_of(y, divergence, kernel, manifold, field, schedule, negatives, step_rule, generator, len(x0), options)

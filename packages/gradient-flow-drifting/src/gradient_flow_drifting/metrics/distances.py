@@ -196,7 +196,7 @@ def mmd2(
 
 
 def clouds(x: Tensor, y: Tensor, geometry: Geometry = "euclidean") -> tuple[Tensor, Tensor]:
-    """Two clouds that can be compared, without gradient, on the CPU.
+    """Two clouds that can be compared, without gradient, on the CPU, in the higher precision of the two.
 
     Args:
         x, y: The clouds.
@@ -212,10 +212,11 @@ def clouds(x: Tensor, y: Tensor, geometry: Geometry = "euclidean") -> tuple[Tens
     space = space_of(geometry)
     for name, cloud in (("x", x), ("y", y)):
         check_cloud(name, cloud)
-        check_on_manifold(name, cloud, space)
+        check_on_manifold(name, cloud.float(), space)  # samples of single precision are often held in double
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"y: {x.shape[1]} coordinates are needed as in x, found {y.shape[1]}")
-    return x.detach().cpu(), y.detach().cpu()
+    precision = torch.promote_types(x.dtype, y.dtype)
+    return x.detach().cpu().to(precision), y.detach().cpu().to(precision)
 
 
 def distances(x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
