@@ -5,7 +5,18 @@ import math
 import pytest
 import torch
 from close import assert_close_by_name
-from gradient_flow_drifting import DIVERGENCES, Euclidean, Gaussian, Sphere, VonMisesFisher, drift, drifting_loss, mixed
+from gradient_flow_drifting import (
+    DIVERGENCES,
+    Euclidean,
+    Gaussian,
+    Kernel,
+    Laplace,
+    Sphere,
+    VonMisesFisher,
+    drift,
+    drifting_loss,
+    mixed,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -273,3 +284,11 @@ def test_draws_are_a_whole_number(draws: int) -> None:
     x, y = clouds(2)
     with pytest.raises(ValueError, match="draws: a whole number, at least 1, is needed"):
         drift(x, positives=y, negatives=x, kernel=Gaussian(0.2), field="exact", draws=draws)
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.5), Laplace(0.5)])
+def test_points_whose_squares_overflow_are_told(kernel: Kernel) -> None:
+    x, y = (each.float() for each in clouds(2))
+    with pytest.raises(ValueError, match=r"positives: coordinates up to \d.*e\+20, whose squares torch.float32 cannot"):
+        drift(x, positives=1e20 * y, negatives=x, kernel=kernel)
+    assert drift(x, positives=1e15 * y, negatives=x, kernel=kernel).velocity.isfinite().all()
