@@ -150,7 +150,7 @@ def test_what_a_finished_run_refuses_is_told(
     assert main(["sample", str(folder), "-n", "0", "-o", str(tmp_path / "s.npy")]) == 2
     assert "count = 0: ask for at least one point" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--draws", "0"]) == 2
-    assert "draws = 0: average over at least one pair" in capsys.readouterr().err
+    assert "draws: a whole number, at least 1, is needed, found 0" in capsys.readouterr().err
     assert main(["train", "moons", *TINY, "--out", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before

@@ -77,7 +77,7 @@ def test_shapes_and_values_are_checked() -> None:
         with pytest.raises(ValueError, match=r"x: (the cloud is empty|3 of 3 points have a NaN)"):
             sliced_wasserstein2(cloud, cloud)
     assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
-    with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
+    with pytest.raises(ValueError, match="draws: a whole number, at least 1, is needed, found 0"):
         evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
     with pytest.raises(ValueError, match=r"y: 3 coordinates are needed as in x, found 2"):
         evaluate(lambda count, _: torch.zeros(count, 3), Toy(), draws=1)
@@ -249,3 +249,31 @@ def test_modes_are_not_counted_of_samples_that_are_none(samples: Tensor, message
     assert modes is not None
     with pytest.raises(ValueError, match=message):
         mode_coverage(samples, modes)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "message"),
+    [
+        (torch.full((3, 2), torch.nan), "3 of 3 points have a NaN"),
+        (torch.zeros(0, 2), "the cloud is empty"),
+        (torch.zeros(3, 5), "2 coordinates are needed, found 5"),
+        (torch.zeros(3), "shape"),
+        ([[0.0, 1.0]], "tensor .* is needed, found list"),
+    ],
+)
+def test_a_support_refuses_what_is_no_cloud(cloud: Tensor, message: str) -> None:
+    real = torch.randn(30, 2)
+    support = Support(real, real)
+    for call in (support.share_off, support.share_missed, lambda z: Support(real, z)):
+        with pytest.raises(ValueError, match=message):
+            call(cloud)
+    with pytest.raises(ValueError, match=r"geometry: .* is needed, found 'spher'"):
+        Support(real, real, geometry="spher")  # type: ignore[arg-type]
+
+
+def test_widths_of_the_discrepancy_are_numbers() -> None:
+    x = torch.randn(9, 2)
+    with pytest.raises(ValueError, match="bandwidths: a number or a sequence of them is needed"):
+        mmd2(x, x, bandwidths=["a"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"draws: a whole number, at least 1, is needed, found 1.5"):
+        evaluate_cloud(x, Toy("moons"), draws=1.5)  # type: ignore[arg-type]

@@ -114,3 +114,10 @@ def test_clouds_that_cannot_be_compared_are_told() -> None:
         frechet_distance(x[:1], x)
     with pytest.raises(ValueError, match="neighbours: a whole number, at least 1, is needed, found 0"):
         precision_recall(x, x, neighbours=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.int64, torch.float64])
+def test_features_of_any_precision_are_compared(kind: torch.dtype) -> None:
+    x, y = ((4 * cloud(seed, 30)).round() for seed in (0, 1))
+    for figure in (precision_recall, density_coverage, frechet_distance, kernel_distance):
+        assert figure(x.to(kind), y) == figure(x.to(y.dtype), y)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import check_on_manifold, require_whole
 from ..data import Geometry
 from ..geometry import space_of
-from ..ops.kde.checks import check_cloud
+from ..ops.kde.checks import check_cloud, positive_numbers
 
 _TURN = 2 * math.pi
 _FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0)
@@ -175,8 +175,7 @@ def mmd2(
     x, y = clouds(x, y, geometry)
     if bandwidths is None:
         bandwidths = tuple(factor * math.sqrt(x.shape[-1] / 2) for factor in _FACTORS)
-    if not bandwidths or not all(math.isfinite(h) and h > 0 for h in bandwidths):
-        raise ValueError(f"bandwidths = {tuple(bandwidths)}: give at least one, all positive")
+    bandwidths = positive_numbers("bandwidths", bandwidths)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"x and y: at least two points of each are needed, found {len(x)} and {len(y)}")
     if geometry == "torus":
@@ -196,7 +195,7 @@ def mmd2(
 
 
 def clouds(x: Tensor, y: Tensor, geometry: Geometry = "euclidean") -> tuple[Tensor, Tensor]:
-    """Two clouds that can be compared, without gradient, on the CPU, in the higher precision of the two.
+    """Two clouds that can be compared, without gradient, on the CPU, in one precision, at least single.
 
     Args:
         x, y: The clouds.
@@ -211,11 +210,11 @@ def clouds(x: Tensor, y: Tensor, geometry: Geometry = "euclidean") -> tuple[Tens
     """
     space = space_of(geometry)
     for name, cloud in (("x", x), ("y", y)):
-        check_cloud(name, cloud)
+        check_cloud(name, cloud.double() if isinstance(cloud, Tensor) else cloud)
         check_on_manifold(name, cloud.float(), space)  # samples of single precision are often held in double
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"y: {x.shape[1]} coordinates are needed as in x, found {y.shape[1]}")
-    precision = torch.promote_types(x.dtype, y.dtype)
+    precision = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     return x.detach().cpu().to(precision), y.detach().cpu().to(precision)
 
 
