@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -25,9 +25,9 @@ def require_positive(config: Any, prefix: str, *names: str) -> None:
         ValueError: If one is not positive and finite.
     """
     for name in names:
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{prefix}.{name} = {value}: give a positive number".lstrip("."))
+        value, whole = getattr(config, name), _wants_whole(config, name)
+        if not _is_number(value, whole=whole) or value <= 0:
+            raise ValueError(f"{prefix}.{name} = {value}: give a positive number{', a whole one' * whole}".lstrip("."))
 
 
 def require_not_negative(config: Any, prefix: str, *names: str) -> None:
@@ -42,8 +42,34 @@ def require_not_negative(config: Any, prefix: str, *names: str) -> None:
         ValueError: If one is negative or not finite.
     """
     for name in names:
-        if not (math.isfinite(getattr(config, name)) and getattr(config, name) >= 0):
-            raise ValueError(f"{prefix}.{name} = {getattr(config, name)}: give zero or more")
+        value, whole = getattr(config, name), _wants_whole(config, name)
+        if not _is_number(value, whole=whole) or value < 0:
+            raise ValueError(f"{prefix}.{name} = {value}: give zero or more{', a whole number' * whole}")
+
+
+def require_choices(config: Any, prefix: str) -> None:
+    """Refuse a config with a word that its annotation, a `Literal`, does not have: unknown, it would act as another.
+
+    Args:
+        config: The config.
+        prefix: Where it stands in the run's config; empty at the top.
+
+    Raises:
+        ValueError: If there is no such choice.
+    """
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
+            wanted = ", ".join(map(repr, get_args(kind)))
+            raise ValueError(f"{prefix}.{name} = {getattr(config, name)!r}: give one of {wanted}".lstrip("."))
+
+
+def _wants_whole(config: Any, name: str) -> bool:
+    """Whether the annotation says int."""
+    return get_type_hints(type(config))[name] is int
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    return isinstance(value, Integral if whole else Real) and math.isfinite(value)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

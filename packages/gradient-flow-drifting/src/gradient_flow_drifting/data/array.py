@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import require_choices
 from .distribution import Geometry
 from .rows import Part, Rows, Table, as_labels
 
@@ -35,8 +35,10 @@ class ArrayFile(Rows):
     rows: Part = "train"
 
     def __post_init__(self) -> None:
-        if self.geometry not in get_args(Geometry):
-            raise ValueError(f'data.geometry: "euclidean", "sphere" or "torus" is needed, found {self.geometry!r}')
+        object.__setattr__(self, "path", Path(self.path))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", Path(self.labels))
+        require_choices(self, "data")
 
     @property
     def _source(self) -> str:
