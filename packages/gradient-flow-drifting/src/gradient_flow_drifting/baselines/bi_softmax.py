@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import check_clouds
+from ..checks import check_clouds, require_choices
 from ..data import Geometry
 from ..geometry import space_of
 from ..ops.kde import SelfTerms
@@ -58,7 +58,8 @@ class BiSoftmax:
     force: Literal["normalised", "raw"] = "normalised"
 
     def __post_init__(self) -> None:
-        positive_numbers("field.temperatures", self.temperatures)
+        object.__setattr__(self, "temperatures", positive_numbers("field.temperatures", self.temperatures))
+        require_choices(self, "field")
         floor = self.affinity_floor
         if floor is not None and not 0 < floor < 1:
             raise ValueError(f"field.affinity_floor = {floor}: give a number between 0 and 1, or None")
