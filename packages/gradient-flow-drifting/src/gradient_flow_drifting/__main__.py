@@ -12,6 +12,7 @@ from papertrio_shared.seed import generator as seeded
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .baselines.ot_cfm import Solver
+from .checks import require_whole
 from .compare import DEFAULT, default_methods, methods_of, write_comparison
 from .compare import compare as run_comparison
 from .config import TrainConfig
@@ -128,6 +129,9 @@ def particles(
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
     source, folder = named(data, path), out or Path("runs") / f"particles-{Path(data).stem}"
+    require_whole("points", points)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file: give a folder by --out")
     space, stream = space_of(source.geometry), seeded(seed, "particles")
     y = source.sample(points, stream)
     start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
