@@ -97,7 +97,7 @@ def test_particles_leave_points_and_pictures(
 def test_particles_are_written_in_the_units_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("points.npy", torch.randn(300, 2).numpy() * 20 + 500)
-    assert main(["particles", "points.npy", "--count=200", "--points=240", "--steps=20", "--out", "p"]) == 0
+    assert main(["particles", "points.npy", "--count=200", "--points=240", "--steps=2", "--out", "p"]) == 0
     found = np.load("p/particles.npy")
     assert np.abs(found.mean(0) - 500).max() < 10
     assert 10 < found.std() < 30
@@ -109,6 +109,21 @@ def test_particles_know_the_space_they_are_told(tmp_path: Path, monkeypatch: pyt
     argv = ["particles", "points.npy", "--count=50", "--points=100", "--steps=3", "--out", "p"]
     assert main([*argv, "--data.geometry", "sphere"]) == 0
     assert np.allclose(np.linalg.norm(np.load("p/particles.npy"), axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--level", "exact", "--step-rule", "backtracking"], ["--negatives", "cross_fit", "--divergence", "mixed"]],
+)
+def test_particles_take_each_level_and_each_kind_of_negatives(tmp_path: Path, words: list[str]) -> None:
+    found = []
+    for _ in range(2):
+        argv = ["particles", "moons", "--count=60", "--points=100", "--steps=3", "--out", str(tmp_path), *words]
+        assert main(argv) == 0
+        found.append(np.load(tmp_path / "particles.npy"))
+    assert np.array_equal(*found)
+    assert main(["particles", "moons", "--count=60", "--points=100", "--steps=3", "--out", str(tmp_path)]) == 0
+    assert not np.array_equal(found[0], np.load(tmp_path / "particles.npy"))
 
 
 def test_particles_that_are_images_are_shown_as_images(tmp_path: Path) -> None:
@@ -153,6 +168,8 @@ def test_a_run_follows_a_field_that_is_named(tmp_path: Path) -> None:
         (["particles", "moons", "--steps", "0"], "steps: at least one is needed, found 0"),
         (["particles", "moons", "--divergence", "kl"], '"kl" is unknown; did you mean'),
         (["particles", "nan.npy"], "nan.npy: row 0 holds a value that is not finite"),
+        (["particles", "moons", "--level", "exact", "field:bi-softmax"], "level: exact is of a divergence's own field"),
+        (["particles", "moons", "--step-rule", "backtracking"], 'only the "exact" field is the gradient of an energy'),
         (["particles", "moons", "--data.geometry", "torus"], "moons knows its geometry: leave torus out"),
         (["train", "array-conditional", "--out", "a", "--data.path", "good.npy"], "no labels: give some, or set it to"),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
@@ -117,6 +117,9 @@ def particles(
     points: int = 4000,
     steps: int = 300,
     divergence: str = "kl_qp",
+    level: Literal["density", "exact"] = "density",
+    step_rule: Literal["fixed", "backtracking"] = "fixed",
+    negatives: Literal["same", "cross_fit"] = "same",
     step_size: float = 0.5,
     seed: int = 0,
     field: KernelField | BiSoftmax | SinkhornDrift | SlicedWasserstein | None = None,
@@ -132,11 +135,19 @@ def particles(
         points: Number of real points they flow to.
         steps: Number of steps.
         divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed, or alpha(a) with a number a.
+        level: The velocity of the densities, or the exact one, the gradient of the energy of the smoothed particles.
+        step_rule: Steps of one size, or each searched along the energy, which takes the exact level and
+            keeps each particle in its own field.
+        negatives: All particles, each left out of its own field, or each half of them sees the other.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
     source, folder = named(data, path, geometry=geometry), out or Path("runs") / f"particles-{Path(data).stem}"
+    if field is not None and level == "exact":
+        raise ValueError(
+            f"level: exact is of a divergence's own field, {type(field).__name__} has one level: leave it out"
+        )
     space, stream = space_of(source.geometry), seeded(seed, "particles")
     y = source.sample(points, stream)
     start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
@@ -146,10 +157,13 @@ def particles(
         steps=steps,
         divergence=divergence,
         manifold=space,
-        field="density" if field is None else field,
+        field=level if field is None else field,
+        negatives=negatives,
         step_size=step_size,
+        step_rule=step_rule,
         snapshots=min(steps + 1, 40),
-        self_terms="leave_one_out",
+        generator=seeded(seed, "flow"),
+        self_terms="leave_one_out" if negatives == "same" and step_rule == "fixed" else "keep",
     )
     evaluation = evaluate_cloud(way[-1], source, seed=seed)
     print(report.table(evaluation))
