@@ -77,7 +77,9 @@ def test_conditions_are_refused_where_there_are_none() -> None:
         plain.sample(2, labels=0)
     with pytest.raises(ValueError, match=r"guidance = 1.5: this generator was trained without: leave it out"):
         plain.sample(2, guidance=1.5)
-    with pytest.raises(ValueError, match=r"generator.condition = class: the data has no labels: set it to none"):
+    with pytest.raises(
+        ValueError, match=r"generator.condition = class: the data has no labels: give some, or set it to none"
+    ):
         GeneratorConfig(condition="class").build(dimension=2)
 
 
