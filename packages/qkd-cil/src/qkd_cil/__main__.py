@@ -17,6 +17,7 @@ from qkd_cil import train
 from qkd_cil.config import RunConfig
 from qkd_cil.data.datasets import DigitsConfig, FolderConfig, data_config, read_image
 from qkd_cil.data.scenario import Scenario
+from qkd_cil.devices import is_writer, launch
 from qkd_cil.learners import QKDConfig, load
 from qkd_cil.presets import DEMO, PRESETS
 from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
@@ -56,6 +57,7 @@ def run(
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {list(seeds)}: one is given twice; give each once")
     seeded = [_seeded(config, seed) for seed in seeds] or [config]
+    fabric = launch(config.device, config.devices)
     dataset = config.data.load()
     method = method_name(config_to_dict(config.learner)).lower().replace(" ", "-")
     folder = out or Path("runs") / f"{dataset.name}-{method}"
@@ -66,12 +68,16 @@ def run(
     seeded[0].build_learner()
     plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
     plan.update({str(each.seed): each for each in seeded})
-    with atomic_write(folder / PLAN) as temporary:
-        text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    if fabric is not None:
+        fabric.barrier()  # nobody writes before all have looked
+    if is_writer(fabric):
+        with atomic_write(folder / PLAN) as temporary:
+            text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
     for each in seeded:
-        train.run(each, folder / str(each.seed), dataset=dataset)
-    _say(folder, [folder / str(each.seed) for each in seeded])
+        train.run(each, folder / str(each.seed), dataset=dataset, fabric=fabric)
+    if is_writer(fabric):
+        _say(folder, [folder / str(each.seed) for each in seeded])
 
 
 def compare(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, out: Path = Path("comparison")) -> None:
@@ -154,12 +160,18 @@ def _resume(folder: Path) -> None:
     if not (folder / PLAN).is_file():
         raise FileNotFoundError(f"{folder}: holds no run ({PLAN} or config.json); give the folder that --out named")
     plan = _read_plan(folder)
+    first = next(iter(plan.values()))
+    fabric = launch(first.device, first.devices)
+    begun = [seed for seed in plan if (folder / seed / "config.json").is_file()]
+    if fabric is not None:
+        fabric.barrier()  # nobody writes before all have looked
     for seed, config in plan.items():
-        if (folder / seed / "config.json").is_file():
-            train.resume(folder / seed)
+        if seed in begun:
+            train.resume(folder / seed, fabric=fabric)
         else:
-            train.run(config, folder / seed)
-    _say(folder, [folder / seed for seed in plan])
+            train.run(config, folder / seed, fabric=fabric)
+    if is_writer(fabric):
+        _say(folder, [folder / seed for seed in plan])
 
 
 def _read_plan(folder: Path) -> dict[str, RunConfig]:
