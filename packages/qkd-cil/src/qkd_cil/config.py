@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
+from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig
+from qkd_cil.data.folders import FolderConfig
 from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.learners.aper import APERConfig
 from qkd_cil.learners.coda_prompt import CODAPromptConfig
@@ -45,7 +46,7 @@ DataChoice = (
     Annotated[DigitsConfig, tyro.conf.subcommand("digits", description="scikit-learn's handwritten digits")]
     | Annotated[ArraysConfig, tyro.conf.subcommand("arrays", description="arrays in an .npz file")]
     | Annotated[Cifar100Config, tyro.conf.subcommand("cifar100", description="CIFAR-100, by torchvision")]
-    | Annotated[FolderConfig, tyro.conf.subcommand("folder", description="a folder with train and test")]
+    | Annotated[FolderConfig, tyro.conf.subcommand("folder", description="a folder of images")]
 )
 LearnerChoice = (
     Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]

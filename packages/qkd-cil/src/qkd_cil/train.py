@@ -20,7 +20,7 @@ from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
 from qkd_cil.config import RunConfig
 from qkd_cil.data.scenario import ImageDataset, Scenario, Task
 from qkd_cil.devices import is_writer, launch
-from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
+from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, probe, summarise
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.learner import Learner
 from qkd_cil.report import write_report
@@ -43,6 +43,10 @@ class History:
         fit_seconds: Time of learning each task.
         evaluation_seconds: Time of each evaluation.
         parameters: Numbers learned so far, the pretrained ones left out, after each task.
+        memory: Most memory in use at once until after each task, bytes; of the GPU where there is one.
+        baselines: What the untouched network's features are worth for each task from the second on.
+        probes: What the learner's features are worth for each of them before it is learned.
+        probe_seconds: Time of both.
     """
 
     step: int = 0
@@ -50,6 +54,10 @@ class History:
     fit_seconds: list[float] = field(default_factory=list)
     evaluation_seconds: list[float] = field(default_factory=list)
     parameters: list[int] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+    baselines: list[float] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
+    probe_seconds: float = 0.0
 
 
 def run(
@@ -190,6 +198,7 @@ def _learn(
     """One task, its evaluation and its checkpoint."""
     record = writer.record
     before = start["seconds"] if start else 0.0
+    _probe(scenario, task, learner, history)
     begun = time.perf_counter()
 
     def log(step: Step) -> None:
@@ -207,6 +216,7 @@ def _learn(
     history.fit_seconds.append(before + fitted - begun)
     history.evaluation_seconds.append(time.perf_counter() - fitted)
     history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
+    history.memory.append(_peak_memory())
     history.evaluations.append(evaluation)
     history.step += 1
     record.log(history.step, task=task.index, **_figures(history), **learner.diagnostics)
@@ -214,6 +224,29 @@ def _learn(
     record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
     _checkpoint(record, learner, history)
     (record.folder / WITHIN).unlink(missing_ok=True)
+
+
+def _probe(scenario: Scenario, task: Task, learner: Learner, history: History) -> None:
+    """What features are worth for tasks to come: the network's for all of them, the learner's for the next."""
+    begun = time.perf_counter()
+    learner.eval()
+    tests = scenario.test_seen(scenario.train_tasks[-1]).parts
+    if not task.index:
+        coming = scenario.train_tasks[1:]
+        untouched = [
+            probe(lambda some: learner.backbone(learner.prepare(some)), each.train, tests[each.index])
+            for each in coming
+        ]
+        history.baselines = untouched
+    else:
+        history.probes.append(probe(learner.encode, task.train, tests[task.index]))
+    history.probe_seconds += time.perf_counter() - begun
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @contextmanager
@@ -228,7 +261,7 @@ def _finish(writer: _Writer, scenario: Scenario, learner: Learner, history: Hist
     record = writer.record
     learner.save(record.folder / LEARNER)
     _write_predictions(record.folder / PREDICTIONS, history.evaluations)
-    summary = summarise(history.evaluations)
+    summary = summarise(history.evaluations, history.probes, history.baselines)
     result = _result(record, scenario, history, summary)
     with atomic_write(record.folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -244,9 +277,12 @@ def _figures(history: History) -> dict[str, float]:
         "fit_seconds": history.fit_seconds[-1],
         "evaluation_seconds": history.evaluation_seconds[-1],
         "parameters": history.parameters[-1],
+        "peak_memory_bytes": history.memory[-1],
     }
     if evaluation.routing_accuracy is not None:
         figures["routing_accuracy"] = evaluation.routing_accuracy
+    if evaluation.gate_calibration_error is not None:
+        figures["gate_calibration_error"] = evaluation.gate_calibration_error
     return figures
 
 
@@ -317,7 +353,6 @@ def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:
 
 def _result(record: Run, scenario: Scenario, history: History, summary: Summary) -> dict[str, Any]:
     last = history.evaluations[-1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "format": FORMAT,
         "dataset": scenario.dataset.name,
@@ -337,8 +372,14 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "fit_seconds": history.fit_seconds,
         "evaluation_seconds": history.evaluation_seconds,
         "parameters": history.parameters,
-        "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak,
+        "gate_entropy": [each.gate_entropy for each in history.evaluations],
+        "gate_calibration": [list(each) for each in last.gate_calibration],
+        "probes": history.probes,
+        "probe_baselines": history.baselines,
+        "probe_seconds": history.probe_seconds,
+        "peak_memory_bytes_after": history.memory,
+        "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds) + history.probe_seconds,
+        "peak_memory_bytes": max(history.memory),
     }
 
 
