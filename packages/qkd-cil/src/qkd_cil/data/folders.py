@@ -147,8 +147,8 @@ class FolderConfig:
                 parts["train" if trains[key].strip() == "1" else "test"].append((place, order.index(int(labels[key]))))
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise ValueError(
-                f"data {self.root}: its images.txt, image_class_labels.txt and train_test_split.txt do not fit together "
-                f"({error!r}); unpack CUB_200_2011 anew"
+                f"data {self.root}: its images.txt, image_class_labels.txt and train_test_split.txt do not fit "
+                f"together ({error!r}); unpack CUB_200_2011 anew"
             ) from error
         return tuple(names[label] for label in order), parts
 

@@ -31,7 +31,8 @@ class Schedule:
         batch_size: Images of a step.
         optimizer: Stochastic gradient descent, or Adam (the prompt methods are published with it).
         learning_rate: At the first step.
-        decay: The learning rate goes on a cosine down to zero, or stays constant.
+        decay: The learning rate goes on a cosine down to zero with every step or, as in LAMDA-PILOT, with every epoch;
+            or stays constant.
         momentum: Of the gradient descent; Adam has its own.
         weight_decay: Of every trained parameter.
         augmentation: Random changes of the training images.
@@ -48,7 +49,7 @@ class Schedule:
     batch_size: int = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.05
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "cosine-by-epoch", "constant"] = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -131,8 +132,9 @@ class Training:
             learner.train()
         self.optimizer = _optimizer(learner.parameter_groups(), schedule)
         self.decay = None
-        if schedule.decay == "cosine":
-            self.decay = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+        if schedule.decay != "constant":
+            length = self.steps if schedule.decay == "cosine" else schedule.epochs
+            self.decay = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, length)
         if start is not None:
             self.step, self.order = start["step"], start["order"]
             self.optimizer.load_state_dict(start["optimizer"])
@@ -191,7 +193,8 @@ class Training:
             self.fabric.backward(each.sum())
             each = torch.as_tensor(self.fabric.all_reduce(each.detach(), reduce_op="mean"))
         self.optimizer.step()
-        if self.decay is not None:
+        ends_epoch = (self.step + 1) % (self.steps // self.learner.schedule.epochs) == 0
+        if self.decay is not None and (ends_epoch or self.learner.schedule.decay == "cosine"):
             self.decay.step()
         with torch.no_grad():
             self.learner.after_step()

@@ -101,6 +101,8 @@ class Backbone(nn.Module):
             )
         for block in self.vit.blocks:
             block.mlp = ParallelAdapters(block.mlp, self.dim, config.adapter)
+            if config.adapter.reads == "residual":
+                block.norm2.register_forward_pre_hook(block.mlp.see)
             if config.precision == "bf16-mixed":
                 block.__class__ = _in_bfloat16(type(block))  # type: ignore[arg-type]
 
@@ -199,9 +201,11 @@ class Backbone(nn.Module):
             self.activate(())
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Set the mode of the adapters; the frozen network stays in evaluation mode (no dropout)."""
+        """Set the mode of the newest adapter; all else stays in evaluation mode (no dropout)."""
         super().train(mode)
         self.vit.eval()
+        for parallel in self.parallel_adapters():
+            parallel.adapters[-1:].train(mode)
         return self
 
     def parallel_adapters(self) -> list[ParallelAdapters]:
