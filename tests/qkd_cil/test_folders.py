@@ -145,8 +145,20 @@ SMALL = ["--tasks.train-per-class", "4", "--tasks.test-per-class", "2", "learner
 def test_answers_for_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     root = write_classes(tmp_path / "a")
     run = tmp_path / "run"
-    words = ["run", "digits-b0-inc2", "--data", root, "--tasks.increment", 1, "--out", run]
+    words = [
+        "run",
+        "digits-b0-inc2",
+        "--data",
+        root,
+        "--tasks.increment",
+        1,
+        "--out",
+        run,
+        "--cache",
+        tmp_path / "cache",
+    ]
     assert main([str(word) for word in [*words, "--schedule.evaluation-batch-size", 4, *SMALL]]) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # train and test
     asked = write_classes(tmp_path / "asked" / "deeper", count=3)
     (asked / "bee" / "1.png").write_text("no image")
     capsys.readouterr()

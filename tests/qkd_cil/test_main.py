@@ -43,7 +43,7 @@ def test_run_compare_and_predict(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert re.search(r"\| tuned \| Finetune adapter \| 1 \| \d+\.\d\d \|", out)
     page = (tmp_path / "both" / "comparison.html").read_text()
     assert "<img" in page
-    assert "forward transfer" in page
+    assert "<th>forward</th>" in page
     latex = (tmp_path / "both" / "comparison.tex").read_text()
     assert re.search(r"simple & SimpleCIL & 2 & \d+\.\d\d \$\\pm\$ \d+\.\d\d & .* \\\\\n", latex)
     image = tmp_path / "seven.png"

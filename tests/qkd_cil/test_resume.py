@@ -62,7 +62,7 @@ CONFIGS: dict[str, LearnerConfig] = {
     "qkd": replace(PROFILES["robust"], routing_steps=5),
     "qkd-paper": PROFILES["paper"],
 }
-FEW = ("icarl", "coda-prompt", "mos", "qkd")
+FEW = ("icarl", "coda-prompt", "qkd")
 AUGMENTED = replace(QUICK, augmentation=Augmentation(crop=(0.5, 1.0), flip=0.5))
 ADAM = replace(QUICK, optimizer="adam", learning_rate=0.01, decay="constant")
 pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.models.diagnostics.GateWarning")

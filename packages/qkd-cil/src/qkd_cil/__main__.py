@@ -36,6 +36,7 @@ def run(
     data: Path | None = None,
     weights: Path | None = None,
     strict: bool = False,
+    cache: Path | None = None,
     resume: Path | None = None,
 ) -> None:
     """Learn the tasks of a data set one after another, for one seed or several.
@@ -47,6 +48,7 @@ def run(
         data: An .npz file or a folder of images, instead of the preset's data or where they lie.
         weights: A .safetensors file, instead of the preset's weights.
         strict: A file in a folder of images that cannot be read is an error; else it is skipped and counted.
+        cache: Folder where the decoded images of a folder are kept for the next run.
         resume: Finish the runs of this folder; all other settings are read from there.
     """
     if resume is not None:
@@ -54,8 +56,9 @@ def run(
         return
     if data is not None:
         config = replace(config, data=_data_at(config, data))
-    if strict and isinstance(config.data, FolderConfig):
-        config = replace(config, data=replace(config.data, strict=True))
+    if isinstance(config.data, FolderConfig) and (strict or cache is not None):
+        kept = config.data.cache if cache is None else cache
+        config = replace(config, data=replace(config.data, strict=strict or config.data.strict, cache=kept))
     if weights is not None:
         config = replace(config, backbone=replace(config.backbone, weights=str(weights)))
     if len(set(seeds)) < len(seeds):

@@ -133,7 +133,7 @@ def calibration_picture(bins: Sequence[Sequence[float]]) -> Figure:
     axes.set_ylabel("sent to the right task, %")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

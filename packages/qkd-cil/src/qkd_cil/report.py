@@ -44,6 +44,19 @@ MEASURES = {
     "last_gate_entropy": "entropy of the weights over that of equal ones",
     "last_gate_calibration_error": "calibration error of the largest weight",
 }
+SHORT = {
+    "average_accuracy": "average",
+    "last_accuracy": "last",
+    "mean_task_accuracy": "mean of tasks",
+    "last_accuracy_given_task": "given task",
+    "forgetting": "forgetting",
+    "backward_transfer": "backward",
+    "forward_transfer": "forward",
+    "average_routing_accuracy": "average routing",
+    "last_routing_accuracy": "routing",
+    "last_gate_entropy": "entropy",
+    "last_gate_calibration_error": "calibration",
+}
 NEEDED = {"average_accuracy", "last_accuracy", "forgetting", "last_routing_accuracy"}
 COLUMNS = {
     "average": ("average_accuracy", 100, ".2f"),
@@ -251,20 +264,22 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
         "seeds.</p>",
         _embedded(picture, "Accuracy on the test images of all classes seen, after each task."),
         "<h2>Every measure</h2>",
-        _table(_measures_of_all(runs), head=["%", *(run.name for run in runs)]),
+        _table(*_measures_of_all(runs)),
+        "<p class=\"sub\">Percent. Given task: the answer restricted to the true task's classes. Entropy of the gate's "
+        "weights over that of equal ones; calibration error of the largest.</p>",
     ]
     _write_page(page, "Comparison", body)
     return [table, latex, picture, page]
 
 
-def _measures_of_all(runs: Sequence[ComparedRun]) -> list[list[str]]:
-    """A row for each measure that one of the runs has."""
+def _measures_of_all(runs: Sequence[ComparedRun]) -> tuple[list[list[str]], list[str]]:
+    """A row for each run with every measure that one of them has, and the head."""
+    found = [measure for measure in SHORT if any(run.values(measure) for run in runs)]
     rows = []
-    for measure, name in MEASURES.items():
-        values = [run.values(measure) for run in runs]
-        if any(values):
-            rows.append([name, *(_spread([100 * value for value in each], ".2f") for each in values)])
-    return rows
+    for run in runs:
+        cells = [_spread([100 * value for value in run.values(measure)], ".2f") for measure in found]
+        rows.append([run.name, *cells])
+    return rows, ["run", *(SHORT[measure] for measure in found)]
 
 
 def comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
