@@ -1,5 +1,6 @@
 """Several processes: each trains on its part of every batch, and all end with the same weights."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,7 +36,8 @@ def launch(device: str, devices: int) -> "Fabric | None":
     from lightning_fabric.strategies import DDPStrategy
 
     # A method trains what it likes: some of what wants a gradient may have no part in a loss.
-    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    # The others wait while the first judges.
+    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, timeout=timedelta(days=1))
     fabric = Fabric(accelerator=kind, devices=devices, strategy=strategy)
     fabric.launch()
     return fabric

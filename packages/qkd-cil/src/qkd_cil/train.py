@@ -178,7 +178,7 @@ def _on(
         else:
             learner.fit_task(task, start=start, fabric=fabric)
         if fabric is not None:
-            fabric.barrier()  # a process that judges has the others wait, no matter how long
+            fabric.barrier()
         start = None
     summary = _finish(writer, scenario, learner, history) if writer else None
     found = summary if fabric is None else fabric.broadcast(summary)

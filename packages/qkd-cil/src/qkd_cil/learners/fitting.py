@@ -1,7 +1,9 @@
 """The loop over epochs and batches that every trained method shares."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from qkd_cil.data.scenario import Task
 from qkd_cil.data.transforms import Augmentation, augment, normalise
-from qkd_cil.devices import part_of
+from qkd_cil.devices import is_writer, part_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -164,7 +166,9 @@ class Training:
         size = self.learner.schedule.batch_size
         epoch = math.ceil(len(self.images) / size)
         losses_of = _on_all(self.learner, self.fabric)
-        with progress(range(self.steps), f"task {self.task.index}", initial=self.step) as bar:
+        name = f"task {self.task.index}"
+        writes = is_writer(self.fabric)
+        with progress(range(self.steps), name, initial=self.step) if writes else nullcontext() as bar:
             while self.step < self.steps:
                 if self.step % epoch == 0:
                     self.order = torch.randperm(len(self.images), generator=self.learner.generator("order"))
@@ -178,7 +182,8 @@ class Training:
                 self.step += 1
                 if on_step is not None:
                     on_step(Step(self.task.index, self.step - 1, losses))
-                bar.update()
+                if bar is not None:
+                    bar.update()
 
     def _step(self, rows: Tensor, losses_of: "Callable[[Batch], Mapping[str, Tensor]]") -> dict[str, float]:
         inputs = _inputs(self.learner, self.images, rows)
@@ -244,7 +249,11 @@ class _Losses(nn.Module):
 
 def _on_all(learner: "Learner", fabric: "Fabric | None") -> "Callable[[Batch], Mapping[str, Tensor]]":
     """The training step, its gradients averaged over the devices."""
-    return learner.training_step if fabric is None else fabric.setup_module(_Losses(learner), move_to_device=False)
+    if fabric is None:
+        return learner.training_step
+    with warnings.catch_warnings():  # torch 2.15 has a new name for it, which 2.6 does not know
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers")
+        return fabric.setup_module(_Losses(learner), move_to_device=False)
 
 
 def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
