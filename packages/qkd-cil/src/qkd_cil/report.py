@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
+from papertrio_shared.metrics import mean_interval
 from papertrio_shared.run import dict_to_config
 
 from qkd_cil import plots
@@ -157,6 +158,10 @@ class ComparedRun:
         found = [each["summary"].get(measure, each.get(measure)) for each in self.results]
         return [value for value in found if value is not None]
 
+    def by_seed(self) -> dict[int, dict[str, float]]:
+        """The summary of each seed."""
+        return {each["config"]["seed"]: each["summary"] for each in self.results}
+
 
 def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     """Results of runs, each folder holding one seed or a folder for each of several.
@@ -234,6 +239,36 @@ def _rows(runs: Sequence[ComparedRun]) -> list[list[str]]:
     return rows
 
 
+def paired_table(runs: Sequence[ComparedRun]) -> str:
+    """How far each run is ahead of the first one, seed by seed: mean difference and Student's 95 % interval, per cent.
+
+    Args:
+        runs: The first is what the others are held against.
+
+    Returns:
+        A Markdown table; empty if no run shares two seeds with the first.
+
+    >>> summary = {"average_accuracy": 0.5, "last_accuracy": 0.4}
+    >>> results = tuple({"summary": summary, "config": {"seed": seed}} for seed in (1, 2))
+    >>> print(paired_table([ComparedRun("a", results), ComparedRun("b", results)]).splitlines()[2])
+    | b | 2 | +0.00 (+0.00 to +0.00) | +0.00 (+0.00 to +0.00) |
+    """
+    head = (f"against {runs[0].name}", "seeds in common", "average", "last")
+    lines = [head, ("---", "---:", "---:", "---:")]
+    first = runs[0].by_seed()
+    for run in runs[1:]:
+        own = run.by_seed()
+        seeds = sorted(set(first) & set(own))
+        if len(seeds) < 2:
+            continue
+        cells = []
+        for measure in ("average_accuracy", "last_accuracy"):
+            found = mean_interval([100 * (own[seed][measure] - first[seed][measure]) for seed in seeds])
+            cells.append(f"{found.value:+.2f} ({found.low:+.2f} to {found.high:+.2f})")
+        lines.append((run.name, str(len(seeds)), cells[0], cells[1]))
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines) if len(lines) > 2 else ""
+
+
 def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
     """Write `comparison.md`, `comparison.tex`, `comparison.png` and `comparison.html`.
 
@@ -251,7 +286,8 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
     if len(lengths) > 1:
         raise ValueError(f"the runs have {sorted(lengths)} tasks; compare runs of one scenario")
     table, latex, picture, page = (folder / f"comparison.{suffix}" for suffix in ("md", "tex", "png", "html"))
-    for path, text in ((table, markdown_table(runs)), (latex, latex_table(runs))):
+    paired = paired_table(runs)
+    for path, text in ((table, "\n".join(filter(None, (markdown_table(runs), paired)))), (latex, latex_table(runs))):
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     plots.save(comparison_picture(runs), picture)
@@ -262,6 +298,7 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
         _table(rows, head=head),
         '<p class="sub">Percent, seconds, most memory in use; mean ± standard deviation where there are several '
         "seeds.</p>",
+        *_paired_section(paired),
         _embedded(picture, "Accuracy on the test images of all classes seen, after each task."),
         "<h2>Every measure</h2>",
         _table(*_measures_of_all(runs)),
@@ -270,6 +307,14 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
     ]
     _write_page(page, "Comparison", body)
     return [table, latex, picture, page]
+
+
+def _paired_section(table: str) -> list[str]:
+    if not table:
+        return []
+    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines())
+    note = '<p class="sub">Mean difference over the seeds in common, per cent, and its 95 % interval (Student).</p>'
+    return [_table(rows, head=head), note]
 
 
 def _measures_of_all(runs: Sequence[ComparedRun]) -> tuple[list[list[str]], list[str]]:
