@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cil_small import QUICK, TINY, small_scenario
-from papertrio_shared.checkpoint import load_weights
+from papertrio_shared.checkpoint import load_state, load_weights
 from qkd_cil import QKD, Finetune, load
 from qkd_cil.__main__ import main
 from qkd_cil.devices import is_writer, launch, part_of
@@ -46,6 +46,36 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert len(rows[0]) == len(rows[1])
     losses = [[json.loads(row).get("loss/cross_entropy", 0.0) for row in each] for each in rows]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_from_within_a_task(tmp_path: Path) -> None:
+    words = ["--schedule.epochs", "3", "--checkpoint-seconds", "0", "learner:finetune", "--learner.loss-over", "seen"]
+    in_two_processes(tmp_path / "whole", *words)
+    cut = tmp_path / "cut" / "1993"
+    in_two_processes(tmp_path / "cut", *words)
+    state = load_state(cut / "checkpoint.pt")
+    assert len(state["history"]["evaluations"]) == 2
+    (cut / "result.json").unlink()
+    (cut / "checkpoint.pt").unlink()
+    program = (
+        "import sys; from papertrio_shared.run import Run; from qkd_cil.__main__ import main; log = Run.log\n"
+        "def dying(record, step, **values):\n"
+        "    if step == 5: raise SystemExit(3)\n"
+        "    log(record, step, **values)\n"
+        "Run.log = dying; main(sys.argv[1:])"
+    )
+    resume = ["run", "--resume", str(tmp_path / "cut")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    script = tmp_path / "dying.py"
+    script.write_text(program)
+    subprocess.run(
+        [sys.executable, str(script), *resume], env=environment, capture_output=True, timeout=200, check=False
+    )
+    assert (cut / "within.pt").is_file()
+    subprocess.run([sys.executable, "-m", "qkd_cil", *resume], env=environment, timeout=280, check=True)
+    for name in ("learner.safetensors", "predictions.npz"):
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / "1993" / name).read_bytes(), name
 
 
 class Second:

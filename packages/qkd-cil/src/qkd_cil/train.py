@@ -176,7 +176,7 @@ def _on(
         if writer:
             _learn(writer, scenario, task, learner, history, fabric, start)
         else:
-            learner.fit_task(task, start=start, fabric=fabric)
+            learner.fit_task(task, start=start["training"] if start else None, fabric=fabric)
         if fabric is not None:
             fabric.barrier()
         start = None
