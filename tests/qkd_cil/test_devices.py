@@ -59,9 +59,9 @@ def test_two_processes_go_on_from_within_a_task(tmp_path: Path) -> None:
     (cut / "result.json").unlink()
     (cut / "checkpoint.pt").unlink()
     program = (
-        "import sys; from papertrio_shared.run import Run; from qkd_cil.__main__ import main; log = Run.log\n"
+        "import os, sys; from papertrio_shared.run import Run; from qkd_cil.__main__ import main; log = Run.log\n"
         "def dying(record, step, **values):\n"
-        "    if step == 5: raise SystemExit(3)\n"
+        "    if step == 5: os._exit(3)\n"
         "    log(record, step, **values)\n"
         "Run.log = dying; main(sys.argv[1:])"
     )
