@@ -80,6 +80,15 @@ def test_a_curve_longer_than_the_grid_is_cut() -> None:
     assert float(found.rmax) == 30.0
 
 
+def test_a_profile_without_a_head_counts_its_draws(tmp_path: Path, curve: PairDistribution) -> None:
+    config = replace(PRESETS["paper-smoke"], steps=(1, 1, 1), validation=0, batch=2)
+    found = sample(curve, train(config, tmp_path / "run"), count=4)
+    assert found.type == {}
+    assert found.atom_count.sum() == pytest.approx(1)
+    counts = [len(atoms) for atoms in found]
+    assert [round(4 * float(share)) for share in found.atom_count[counts]] == [counts.count(n) for n in counts]
+
+
 def test_what_cannot_be_sampled_is_told(run: Path, curve: PairDistribution, tmp_path: Path) -> None:
     profile = load_profile(run)
     with pytest.raises(ValueError, match=r"count 0: give how many structures to draw"):

@@ -19,7 +19,7 @@ from .data.elements import require_element, single_metal
 from .data.gr import PairDistribution
 from .decode import decode
 from .models.condition import Curves
-from .profiles import Profile, ProfileConfig
+from .profiles import Generated, Profile, ProfileConfig
 from .target import FitSettings, Target, select_target
 
 SAMPLE_FILES = ("sample_*.xyz",)
@@ -33,8 +33,9 @@ class Samples(Sequence[Atoms]):
     Attributes:
         structures: Drawn structures, in no order, Å.
         residuals: How far each one's affinity was from that of points in space, root mean square.
-        atom_count: Probability of each number of atoms, from 0.
-        type: Probability of each structure type.
+        atom_count: Probability of each number of atoms, from 0; where a profile has no head for it, the share among
+            the draws.
+        type: Probability of each structure type; empty where a profile does not tell them apart.
         seed: Seed of the draws.
     """
 
@@ -78,7 +79,8 @@ def load_profile(path: Path) -> Profile:
     tensors, config = load_weights(path)
     if "profile" not in config:
         raise CheckpointError(f"{path}: holds no weights of a profile; give those of cbldm train")
-    profile = dict_to_config(config["profile"], ProfileConfig).build()
+    shape: ProfileConfig = dict_to_config(config["profile"], ProfileConfig)  # type: ignore[arg-type]
+    profile = shape.build()
     try:
         profile.load_state_dict(tensors)
     except RuntimeError as error:
@@ -141,7 +143,6 @@ def sample(
     target = select_target(gr, FitSettings(rmin=0.0, rmax=end, qmin=qmin, qmax=qmax, qdamp=qdamp))
     curves = curves_of(target, rstep=profile.rstep, bins=profile.bins)
     found = profile.generate(curves, count, generator(seed, "sample"))
-    chances = profile.posterior(curves)
     decoded = decode(found.affinity.double(), mask=found.present)
     structures = tuple(
         Atoms([symbol] * int(there.sum()), positions=x[there].numpy())
@@ -150,10 +151,19 @@ def sample(
     return Samples(
         structures,
         tuple(decoded.residual.tolist()),
-        chances.atom_count[0].exp().numpy(),
-        dict(zip(profile.types, chances.type[0].exp().tolist(), strict=True)),
+        *_chances(profile, curves, found),
         seed,
     )
+
+
+def _chances(profile: Profile, curves: Curves, found: Generated) -> tuple[np.ndarray, dict[str, float]]:
+    """Distributions over number of atoms and type; without a head, the share of the draws, and no types."""
+    said = profile.posterior(curves)
+    if said is None:
+        counts = found.present.sum(1).bincount(minlength=found.present.shape[1] + 1)
+        return (counts / counts.sum()).numpy(), {}
+    types = dict(zip(profile.types, said.type[0].exp().tolist(), strict=True))
+    return said.atom_count[0].exp().numpy(), types
 
 
 def curves_of(target: Target, *, rstep: float, bins: int) -> Curves:
@@ -214,7 +224,7 @@ def sample_table(found: Samples, rows: int = 5) -> str:
     """
     counts = np.argsort(-found.atom_count, kind="stable")[:rows]
     types = sorted(found.type, key=lambda name: -found.type[name])[:rows]
-    atoms = ", ".join(f"{n} ({found.atom_count[n]:.0%})" for n in counts)
-    return "\n".join(
-        [f"atoms: {atoms}", "type:  " + ", ".join(f"{name} ({found.type[name]:.0%})" for name in types)]
-    ).replace("%)", " %)")
+    lines = ["atoms: " + ", ".join(f"{n} ({100 * found.atom_count[n]:.0f} %)" for n in counts)]
+    if types:
+        lines.append("type:  " + ", ".join(f"{name} ({100 * found.type[name]:.0f} %)" for name in types))
+    return "\n".join(lines)

@@ -87,7 +87,8 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _pace(k, length, self.config.warmup)
         examples = self.source(self.steps_done)
-        figures = self._wrapped(stage, examples, generator(self.config.seed, f"step {self.steps_done}"))
+        stream = generator(self.config.seed, f"step {self.steps_done}")
+        figures = self._wrapped(stage, examples, stream, k / length)
         self._optimizer.zero_grad()
         self.fabric.backward(figures["loss"])
         self.fabric.clip_gradients(self._wrapped, self._optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
@@ -170,8 +171,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.profile = profile
 
-    def forward(self, stage: str, examples: Examples, stream: torch.Generator) -> dict[str, Tensor]:
-        return self.profile.loss(stage, examples, stream)
+    def forward(self, stage: str, examples: Examples, stream: torch.Generator, progress: float) -> dict[str, Tensor]:
+        return self.profile.loss(stage, examples, stream, progress=progress)
 
 
 def _mean_of(decay: float) -> Any:

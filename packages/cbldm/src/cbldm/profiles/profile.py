@@ -62,12 +62,21 @@ class Profile(nn.Module, ABC):
         """The parts that a stage trains."""
 
     @abstractmethod
-    def loss(self, stage: str, examples: Examples, generator: torch.Generator) -> dict[str, Tensor]:
-        """Figures of a batch, `loss` among them; all that is drawn comes from the generator, on the CPU."""
+    def loss(
+        self, stage: str, examples: Examples, generator: torch.Generator, *, progress: float = 1.0
+    ) -> dict[str, Tensor]:
+        """Figures of a batch, `loss` among them; all that is drawn comes from the generator, on the CPU.
 
-    @abstractmethod
-    def posterior(self, curves: Curves) -> CountAndType:
-        """Log-probabilities of the number of atoms and of the structure type."""
+        Args:
+            stage: Which stage.
+            examples: The batch.
+            generator: Of the noise.
+            progress: Share of the stage that is done.
+        """
+
+    def posterior(self, curves: Curves) -> CountAndType | None:  # noqa: ARG002 (where there is no head)
+        """Log-probabilities of the number of atoms and of the structure type; None where the profile has no head."""
+        return None
 
     @abstractmethod
     def generate(self, curves: Curves, count: int, generator: torch.Generator) -> Generated:

@@ -113,7 +113,14 @@ class RobustProfile(Profile):
             return [self.denoiser]
         return [self.curve, self.heads, self.prior, self.encoder, self.decoder]
 
-    def loss(self, stage: str, examples: Examples, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self,
+        stage: str,
+        examples: Examples,
+        generator: torch.Generator,
+        *,
+        progress: float = 1.0,  # noqa: ARG002 (its weights stay as they are)
+    ) -> dict[str, Tensor]:
         """See `Profile.loss`."""
         w = affinity(examples.positions, mask=examples.present)
         noise = self._noise(len(w), generator, w.device)
