@@ -28,7 +28,7 @@ _TINY_PAPER = Paper(
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
     "robust-cpu": TrainConfig(
-        profile=Robust(width=96, heads=4, curve_depth=4, depth=3, denoiser_depth=4),
+        profile=Robust(width=64),
         data=CurveSource(distinct=16_384),
         steps=(6000, 3000),
         learning_rate=1e-3,

@@ -54,11 +54,11 @@ class Robust:
     rstep: float = 0.05
     rmax: float = 30.0
     patch: int = 12
-    width: int = 192
-    heads: int = 6
-    curve_depth: int = 6
-    depth: int = 4
-    denoiser_depth: int = 6
+    width: int = 120
+    heads: int = 4
+    curve_depth: int = 4
+    depth: int = 3
+    denoiser_depth: int = 4
     tokens: int = 16
     channels: int = 8
     dimensions: int = 8
