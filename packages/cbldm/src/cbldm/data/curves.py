@@ -117,13 +117,15 @@ class TrainingCurves(Dataset[CurveBatch]):
         length: How many curves.
         variation: Ranges of bond length and instrument.
         seed: Seed of all draws.
-        weights: How often each geometry is drawn, in any unit; by default all are alike.
+        places: Which of the geometries are drawn from, by their places; by default all.
+        bonds: The bond length of each of these, Å; by default it is drawn.
+        weights: How often each of these is drawn, in any unit; by default all are alike.
         rstep: Step of r, Å.
         rmax: End of the grid of r, left out, Å.
 
     Raises:
-        ValueError: If there is no geometry, the length is not positive, the grid is none, a range is empty or a weight
-            negative.
+        ValueError: If there is no geometry, the length is not positive, the grid is none, a range is empty, a bond or
+            place wrong or a weight negative.
 
     >>> from cbldm.data.clusters import library
     >>> curves = TrainingCurves(library(max_atoms=20), length=1000, seed=0, rstep=0.05)
@@ -139,7 +141,9 @@ class TrainingCurves(Dataset[CurveBatch]):
         length: int = 100_000,
         variation: Variation = VARIATION,
         seed: int = 0,
-        weights: Sequence[float] | Float[np.ndarray, " geometries"] | None = None,
+        places: Sequence[int] | Int[np.ndarray, " clusters"] | None = None,
+        bonds: Sequence[float] | Float[np.ndarray, " clusters"] | None = None,
+        weights: Sequence[float] | Float[np.ndarray, " clusters"] | None = None,
         rstep: float = 0.01,
         rmax: float = 30.0,
     ) -> None:
@@ -150,7 +154,13 @@ class TrainingCurves(Dataset[CurveBatch]):
         if not 0 < rstep < rmax <= PERIOD / 8:
             raise ValueError(f"rstep {rstep:g} and rmax {rmax:g} Å: give rstep > 0 and rmax at most {PERIOD / 8:g} Å")
         check_variation(variation)
-        self._ends = None if weights is None else _ends(weights, len(geometries))
+        self.places = np.arange(len(geometries)) if places is None else np.asarray(places, dtype=int)
+        if not len(self.places) or not 0 <= self.places.min() <= self.places.max() < len(geometries):
+            raise ValueError(f"places must be of the {len(geometries)} geometries, at least one")
+        self.bonds = None if bonds is None else np.asarray(bonds, dtype=float)
+        if self.bonds is not None and (self.bonds.shape != self.places.shape or not (self.bonds > 0).all()):
+            raise ValueError(f"bonds must be {len(self.places)} positive numbers, one for each place")
+        self._ends = None if weights is None else _ends(weights, len(self.places))
 
     def __len__(self) -> int:
         return self.length
@@ -213,19 +223,21 @@ class TrainingCurves(Dataset[CurveBatch]):
         random = numpy_generator(self.seed, f"curve {index}")
         share = random.random()
         if self._ends is None:
-            geometry = int(share * len(self.geometries))
+            place = int(share * len(self.places))
         else:
-            geometry = int(np.searchsorted(self._ends, share, side="right"))
+            place = int(np.searchsorted(self._ends, share, side="right"))
         values = {name: random.uniform(*getattr(self.variation, name)) for name in SETTINGS if name != "scale"}
         values["scale"] = math.exp(random.uniform(*np.log(self.variation.scale)))
         for name in ("qmin", "qmax"):
             values[name] = QSTEP * round(values[name] / QSTEP)
+        if self.bonds is not None:
+            values["bond"] = float(self.bonds[place])
         values["delta2"] = min(values["delta2"], 0.6 * values["bond"] ** 2)
         steepness = random.uniform(0, 2)
         q = np.arange(1, _points(self.variation.qmax[1]) + 1) / _points(self.variation.qmax[1])
         noise = random.standard_normal(len(q), dtype=np.float32) * q**steepness
         waves = np.stack([random.uniform(0, 2 * math.pi / SHORTEST_WAVE, WAVES), random.standard_normal(WAVES)])
-        return _Draw(geometry, tuple(values[name] for name in SETTINGS), noise, waves)
+        return _Draw(int(self.places[place]), tuple(values[name] for name in SETTINGS), noise, waves)
 
 
 class _Draw(NamedTuple):
