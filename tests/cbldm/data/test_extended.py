@@ -69,11 +69,6 @@ def test_turned_mirrored_and_scaled_clusters_are_one_shape() -> None:
     assert first_of_each(clusters) == [clusters[0], clusters[-1]]
 
 
-def test_two_processes_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
-    make_library(tmp_path / "again.h5", SETTINGS, jobs=2)
-    assert (tmp_path / "again.h5").read_bytes() == made.read_bytes()
-
-
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(
     "kills", [1, pytest.param(8, marks=pytest.mark.slow)], ids=["killed once", "killed eight times"]
@@ -81,11 +76,11 @@ def test_two_processes_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
 def test_killed_and_resumed_it_is_the_same_to_the_byte(made: Path, tmp_path: Path, kills: int) -> None:
     path = tmp_path / "killed.h5"
     words = ["library", "extended", "-o", str(path), "--shapes", "500", "--variants", "500", "--max-atoms", "60"]
-    command = [sys.executable, "-m", "cbldm", *words, "--jobs", "1"]
+    command = [sys.executable, "-m", "cbldm", *words, "--jobs", "2"]
     parts = path.with_name("killed.h5.parts")
     for kill in range(kills):
         run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while len(list(parts.rglob("0*.npz"))) < 1 + kill % 4 and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         run.send_signal(signal.SIGKILL)
