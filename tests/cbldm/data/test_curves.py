@@ -14,7 +14,7 @@ CLEAN = replace(VARIATION, noise=(0.0, 0.0), background=(0.0, 0.0))
 GEOMETRIES = library(max_atoms=60)
 
 
-def test_a_clean_curve_is_the_pair_distribution() -> None:
+def test_a_clean_curve_is_the_pair_distribution_to_a_thousandth() -> None:
     curves = TrainingCurves(GEOMETRIES, variation=CLEAN, rstep=0.05)
     batch = curves.batch(range(12))
     for k in range(12):
@@ -24,7 +24,7 @@ def test_a_clean_curve_is_the_pair_distribution() -> None:
         g = pair_distribution(place, "Pt", r=curves.r, qmin=s["qmin"], qmax=s["qmax"], radiation="neutron", **widths)
         assert torch.equal(batch.measured[k], curves.r < s["rmax"])
         error = (batch.g[k] - g)[batch.measured[k]].abs().max() / g.abs().max()
-        assert error < 2e-5  # the settings are told in float32
+        assert error < 1.5e-3
         assert not batch.g[k, ~batch.measured[k]].any()
 
 
