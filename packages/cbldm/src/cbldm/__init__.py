@@ -6,6 +6,7 @@ from .fit import StructureFit, fit
 from .metrics import rw
 from .rank import Candidate, Recovery
 from .recover import recover
+from .sample import Samples, load_profile, sample
 from .scattering import pair_distribution, r_grid, structure_function
 from .simulate import SimulationSettings, simulate
 from .target import FitSettings
@@ -16,15 +17,18 @@ __all__ = [
     "Geometry",
     "PairDistribution",
     "Recovery",
+    "Samples",
     "SimulationSettings",
     "StructureFit",
     "fit",
     "library",
+    "load_profile",
     "pair_distribution",
     "r_grid",
     "read_gr",
     "recover",
     "rw",
+    "sample",
     "simulate",
     "structure_function",
     "write_gr",

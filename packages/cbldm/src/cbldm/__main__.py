@@ -1,4 +1,4 @@
-"""The command line: recover, fit, simulate, library and demo."""
+"""The command line: recover, fit, simulate, library, train, sample and demo."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +16,19 @@ from .data.structure import read_structure
 from .demo import run_demo, summary
 from .fit import fit as fit_structure
 from .output import result_folder
+from .presets import PRESETS
 from .recover import recover as recover_structures
 from .refine import Delta2
 from .report import FIT_FILES, RECOVERY_FILES, write_fit, write_recovery
+from .sample import SAMPLE_FILES, sample_table, write_samples
+from .sample import sample as sample_structures
 from .scattering.form_factors import Radiation
 from .simulate import SIMULATION_SETTINGS, SimulationSettings
 from .simulate import simulate as simulate_curve
 from .target import FIT_SETTINGS, FitSettings
+from .train import WEIGHTS
+from .train import resume as resume_run
+from .train import train as start_run
 
 
 def recover(
@@ -159,6 +165,59 @@ def library(
     print(f"{count} clusters, {out.stat().st_size / 2**20:.1f} MiB: {out}")
 
 
+def train(
+    config: cli.presets(PRESETS) = PRESETS["robust"],  # type: ignore[valid-type]
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train a model that draws structures for a curve.
+
+    Args:
+        config: A preset's name, then overrides.
+        out: Folder of the run; runs/PROFILE where none is given.
+        resume: Folder of a run to go on with; its own config is used.
+    """
+    if resume is not None:
+        folder = resume_run(resume)
+    else:
+        folder = start_run(config, out or Path("runs") / type(config.profile).__name__.lower())
+    print(f"weights: {folder / WEIGHTS}\nfigures: {folder / 'metrics.jsonl'}")
+
+
+def sample(
+    file: tyro.conf.Positional[Path],
+    /,
+    *,
+    weights: Path,
+    out: Path = Path("samples"),
+    count: int = 20,
+    element: str | None = None,
+    seed: int = 0,
+    qmin: float | None = None,
+    qmax: float | None = None,
+    qdamp: float | None = None,
+) -> None:
+    """Draw structures for a measured curve from a trained model, without refining them.
+
+    Args:
+        file: Measured G(r), a .gr file.
+        weights: File of weights, or the folder of a run.
+        out: Folder of the results, made; earlier results in it are replaced.
+        count: How many structures.
+        element: Symbol of the metal; by default the only metal of the file's composition.
+        seed: The same seed gives the same structures.
+        qmin: Lower limit of the transform that made G, 1/Å; by default the file's.
+        qmax: Upper limit of it, 1/Å; by default the file's.
+        qdamp: Damping by the instrument, 1/Å; by default the file's, or else 0.04.
+    """
+    gr = read_gr(file)
+    found = sample_structures(gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp)
+    with result_folder(out, SAMPLE_FILES) as folder:
+        write_samples(folder, found)
+    print(f"{sample_table(found)}\n\nstructures: {out}")
+
+
 def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
     """Simulate a measured particle whose structure is known, and find it.
 
@@ -179,7 +238,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     return cli.main(
-        {"recover": recover, "fit": fit, "simulate": simulate, "library": library, "demo": demo},
+        {
+            "recover": recover,
+            "fit": fit,
+            "simulate": simulate,
+            "library": library,
+            "train": train,
+            "sample": sample,
+            "demo": demo,
+        },
         prog="cbldm",
         description="From a measured pair distribution function to ranked nanoparticle structures.",
         argv=argv,
