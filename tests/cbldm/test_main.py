@@ -11,6 +11,7 @@ from cbldm import SimulationSettings, read_gr, recover, simulate, write_gr
 from cbldm.__main__ import main
 from cbldm.data.clusters import build_geometry
 
+KINDS = ("xyz", "cif", "stru")
 Capsys = pytest.CaptureFixture[str]
 ATOMS = Atoms("Pt13", positions=2.81 * build_geometry("Ico", (2,)).positions)
 
@@ -43,20 +44,14 @@ def test_recover(measured: Path, tmp_path: Path, capsys: Capsys) -> None:
     words = [str(measured), "--element", "Pt", "--candidates", "3", "--max-atoms", "20", "--out", str(out)]
     assert main(["recover", *words]) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {
-        "candidates.csv",
-        "rank_01.xyz",
-        "rank_02.xyz",
-        "rank_03.xyz",
-        "rank_01.gr",
-        "fit.png",
-        "report.html",
-    }
+    structures = {f"rank_0{k}{moved}.{kind}" for k in (1, 2, 3) for moved in ("", "_moved") for kind in KINDS}
+    fits = {f"rank_0{k}.gr" for k in (1, 2, 3)}
+    assert names == {"candidates.csv", "recovery.json", "fit.png", "report.html"} | structures | fits
     printed = capsys.readouterr().out
     assert re.search(r"^ +1 +Ico 2 +13 ", printed, re.M)
     assert str(out / "report.html") in printed
     assert main(["recover", *words[:4], "1", *words[5:]]) == 0  # again, and fewer
-    assert len(list(out.glob("rank_*.xyz"))) == 1
+    assert len(list(out.glob("rank_*.xyz"))) == 2
 
 
 def test_settings_are_flat_options(measured: Path, tmp_path: Path, capsys: Capsys) -> None:

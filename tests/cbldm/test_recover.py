@@ -38,7 +38,11 @@ def test_a_simulated_cluster_comes_first(kind: str, parameters: tuple[int, ...],
     p, e = best.fit.parameters, best.fit.errors
     for name in ("scale", "biso", "delta2"):
         assert abs(getattr(p, name) - getattr(SETTINGS, name)) < 5 * getattr(e, name), name
-    assert pdist(best.atoms.positions).min() == pytest.approx(bond * pdist(best.geometry.positions).min(), rel=1e-3)
+    truth = build_geometry(kind, parameters)
+    assert pdist(best.atoms.positions).min() == pytest.approx(bond * pdist(truth.positions).min(), rel=1e-3)
+    assert result.in_scope
+    assert result.atom_count.most_likely == truth.atom_count
+    assert result.structure_type.most_likely == kind
     assert set(best.atoms.get_chemical_symbols()) == {"Pt"}
 
 
@@ -115,7 +119,9 @@ def test_a_bond_of_ones_own() -> None:
         ({"element": "S"}, "element S: no metal"),
         ({"bond": 0.0}, "bond 0: no distance of neighbouring atoms"),
         ({"max_atoms": 257}, "max_atoms 257: the library deepstruc has 5 to 256 atoms"),
-        ({"library": "mine"}, "library mine: no such library"),
+        ({"positions": "free"}, "positions 'free': no such choice; take one of relax, held"),
+        ({"qdamp": "free"}, "qdamp 'free': no such choice; take one of held, refine"),
+        ({"restraint": -1.0}, "restraint -1 Å: give a positive width"),
         ({"settings": FitSettings(rmax=5.0)}, "too short to decide"),
     ],
 )

@@ -44,13 +44,11 @@ def verdict(result: Recovery) -> str:
         if best.rw > MORE_THAN_NOISE
         else ""
     )
-    moved = (
-        f" With its atoms moved by {best.relaxed.moved:.2f} Å on average (root mean square), Rw = {best.relaxed.rw:.3f}."
-        if best.relaxed
-        else ""
-    )
+    moved = f" With atoms moved ({best.relaxed.moved:.2f} Å rms) Rw = {best.relaxed.rw:.3f}." if best.relaxed else ""
+    several = len(result.plausible)
+    unsure = f" The curve hardly chooses among {several} structures." if several > 1 else ""
     return (
-        f"Best of {result.searched} structures: {found}.{moved} Atoms: {shares(result.atom_count)}. "
+        f"Best of {result.searched} structures: {found}.{moved}{unsure} Atoms: {shares(result.atom_count)}. "
         f"Type: {shares(result.structure_type)}.{hint}"
     )
 
@@ -69,8 +67,8 @@ def shares(distribution: Distribution[int] | Distribution[str], *, level: float 
     >>> shares(Distribution([(55, 0.83), (54, 0.11), (13, 0.06)]))
     '55 (83 %), 54 (11 %)'
     """
-    named = distribution.credible(level)
-    words = ", ".join(f"{outcome} ({distribution[outcome]:.0%})".replace("%", " %") for outcome in named[:most])
+    named, share = distribution.credible(level), dict[object, float](distribution.items())
+    words = ", ".join(f"{outcome} ({100 * share[outcome]:.0f} %)" for outcome in named[:most])
     return words + (f" and {len(named) - most} more" if len(named) > most else "")
 
 

@@ -88,8 +88,8 @@ def notebook_frame(page: str) -> str:
     Returns:
         An element that holds it.
 
-    >>> notebook_frame("<p>&</p>")[:40]
-    '<iframe srcdoc="&lt;p&gt;&amp;amp;&lt;/p'
+    >>> notebook_frame("<p>1 < 2")[:41]
+    '<iframe srcdoc="&lt;p&gt;1 &lt; 2" style='
     """
     style = "width:100%;height:1000px;border:0"
     return f'<iframe srcdoc="{html.escape(page)}" style="{style}" title="structures"></iframe>'
@@ -175,8 +175,8 @@ def _bars(title: str, distribution: Distribution[int] | Distribution[str]) -> st
     if rest >= 0.005:
         shares.append(("others", rest))
     lines = "".join(
-        f'<tr><td>{html.escape(outcome)}</td><td><i style="width:{100 * share:.1f}%"></i></td>'
-        f"<td>{100 * share:.0f} %</td></tr>"
+        f'<li><b>{html.escape(outcome)}</b><span><i style="width:{100 * share:.1f}%"></i></span>'
+        f"{100 * share:.0f} %</li>"
         for outcome, share in shares
     )
-    return f"<div><h2>{title}</h2><table>{lines}</table></div>"
+    return f"<div><h2>{title}</h2><ol>{lines}</ol></div>"

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-TEMPERATURE = 4.0
+TEMPERATURE = 3.0
 
 K = TypeVar("K", bound=Hashable)
 

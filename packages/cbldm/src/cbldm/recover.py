@@ -19,7 +19,7 @@ from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
 
-Atoms3D = Literal["relax", "held"]
+Positions = Literal["relax", "held"]
 
 REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
@@ -38,7 +38,7 @@ def recover(
     bond: float | None = None,
     delta2: Delta2 = "refine",
     qdamp: Qdamp = "held",
-    positions: Atoms3D = "relax",
+    positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: LibraryName | str | Path = "deepstruc",
     proposers: Sequence[Proposer] = (),
@@ -85,8 +85,8 @@ def recover(
     """
     if candidates < 1:
         raise ValueError(f"candidates {candidates}: give how many structures to return, 1 or more")
-    if positions not in get_args(Atoms3D):
-        raise ValueError(f"positions {positions!r}: no such choice; take one of {', '.join(get_args(Atoms3D))}")
+    if positions not in get_args(Positions):
+        raise ValueError(f"positions {positions!r}: no such choice; take one of {', '.join(get_args(Positions))}")
     if not 0 < restraint < 10:
         raise ValueError(f"restraint {restraint:g} Å: give a positive width, such as {RESTRAINT:g}")
     symbol = single_metal(gr.composition) if element is None else element

@@ -88,6 +88,13 @@ def relax(
 
     Raises:
         ValueError: If the restraint is not positive.
+
+    >>> from cbldm import fit, simulate
+    >>> atoms = Atoms("Pt4", positions=[[0, 0, 0], [2.8, 0, 0], [0, 2.8, 0], [0, 0, 2.8]])
+    >>> stretched = Atoms("Pt4", positions=[[0, 0, 0], [2.9, 0, 0], [0, 2.8, 0], [0, 0, 2.8]])
+    >>> found = fit(atoms, simulate(stretched))
+    >>> relax([found], found.target)[0].rw < 0.5 * found.rw
+    True
     """
     if not 0 < restraint < math.inf:
         raise ValueError(f"restraint {restraint:g} Å: give a positive width, such as {RESTRAINT:g}")

@@ -1,17 +1,22 @@
 """Results as files: a table, structures, curves, a picture, a page."""
 
 import csv
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.data.colors import jmol_colors
 from ase.io import write
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from .calibrate import Calibration
 from .data.gr import PairDistribution, write_gr
 from .data.structure_files import write_structure
 from .diffpy_script import diffpy_script
@@ -42,7 +47,8 @@ FIT_FILES = (
     "fit.png",
     "report.html",
 )
-"""Names of what the two commands write."""
+CALIBRATION_FILES = ("calibration.json", "fit.png")
+"""Names of what the commands write."""
 
 UNITS = {"biso": "_angstrom2", "delta2": "_angstrom2", "qdamp": "_per_angstrom"}
 
@@ -65,12 +71,13 @@ COLUMNS = (
 )
 
 
-def write_recovery(folder: Path, result: Recovery) -> None:
-    """Write all of a search: table, structures, fits, picture, page.
+def write_recovery(folder: Path, result: Recovery, *, request: Mapping[str, Any] | None = None) -> None:
+    """Write all of a search: table, structures, fits, picture, page, record.
 
     Args:
         folder: Where to write.
         result: The candidates.
+        request: What was asked for, kept in the record.
     """
     target = result.target
     write_candidates(folder / "candidates.csv", result)
@@ -86,6 +93,39 @@ def write_recovery(folder: Path, result: Recovery) -> None:
             write_structure(stem, each.relaxed.atoms, biso=each.relaxed.biso, delta2=p.delta2, comment=moved)
     plot_fit(folder / "fit.png", target, result[0], title=target.name)
     (folder / "report.html").write_text(recovery_page(result), encoding="utf-8")
+    (folder / "recovery.json").write_text(json.dumps(record(result, request or {}), indent=1), encoding="utf-8")
+
+
+def record(result: Recovery, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome of a search in figures, for programs.
+
+    Args:
+        result: The candidates.
+        request: What was asked for.
+
+    Returns:
+        What `recovery.json` holds.
+    """
+    best = result[0]
+    return {
+        "curve": result.target.name,
+        "version": version("cbldm"),
+        "request": dict(request),
+        "in_scope": result.in_scope,
+        "searched": result.searched,
+        "best": {
+            "label": best.label,
+            "type": best.type,
+            "source": best.source,
+            "atoms": len(best.atoms),
+            "bond_length_angstrom": round(best.bond_length, 5),
+            "rw": round(best.rw, 5),
+            "rw_moved": round(best.relaxed.rw, 5) if best.relaxed else None,
+            "weight": round(best.weight, 5),
+        },
+        "atom_count": {str(count): round(share, 5) for count, share in result.atom_count.items()},
+        "structure_type": {kind: round(share, 5) for kind, share in result.structure_type.items()},
+    }
 
 
 def write_fit(folder: Path, found: StructureFit) -> None:
@@ -106,6 +146,22 @@ def write_fit(folder: Path, found: StructureFit) -> None:
     (folder / "fit_diffpy.py").write_text(diffpy_script(found), encoding="utf-8")
     plot_fit(folder / "fit.png", target, found, title=target.name)
     (folder / "report.html").write_text(fit_page(found), encoding="utf-8")
+
+
+def write_calibration(folder: Path, found: Calibration) -> None:
+    """Write what a standard has shown of an instrument: figures and a picture.
+
+    Args:
+        folder: Where to write.
+        found: The instrument.
+    """
+    figures = {name: {"value": value, "error": found.errors[name]} for name, value in found.values.items()}
+    content = {"curve": found.target.name, "standard": found.standard, "rw": found.rw, "refined": figures}
+    (folder / "calibration.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    _draw_fit(figure.subplots(), found.target, found.g)
+    figure.suptitle(f"{found.target.name} as {found.standard}, Rw = {found.rw:.3f}", fontsize=11)
+    figure.savefig(folder / "fit.png", dpi=120)
 
 
 def _write_fitted(path: Path, target: Target, structure: RefinedStructure) -> None:
@@ -174,14 +230,13 @@ def plot_fit(path: Path, target: Target, structure: RefinedStructure, *, title: 
     """
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     curve, view = figure.subplots(1, 2, width_ratios=[2.4, 1])
-    _draw_fit(curve, target, structure)
+    _draw_fit(curve, target, structure.fit.g)
     _draw_structure(view, structure)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=120)
 
 
-def _draw_fit(axes: Axes, target: Target, structure: RefinedStructure) -> None:
-    calculated = structure.fit.g
+def _draw_fit(axes: Axes, target: Target, calculated: Float[np.ndarray, " points"]) -> None:
     difference = target.g - calculated
     bottom, top = min(target.g.min(), calculated.min()), max(target.g.max(), calculated.max())
     shift = bottom - 0.06 * (top - bottom) - difference.max()
