@@ -1,4 +1,4 @@
-"""The gate's circuit against PennyLane's broadcasting."""
+"""The gate's circuit against PennyLane's broadcasting, and its kernel against its reference."""
 
 from collections.abc import Callable
 
@@ -23,6 +23,19 @@ def gate_against_pennylane() -> Rows:
         torch.set_num_threads(threads)
 
 
+@benchmark(package="qkd-cil", name="gate", device="gpu")
+def gate_on_a_gpu() -> Rows:
+    """The same by the Triton kernels and by the reference, both on the device."""
+    rows = []
+    for qubits, samples, tasks in (*CASES, (16, 32, 10)):
+        kinds: tuple[StatevectorBackend, ...] = ("triton", "reference")
+        steps = {kind: _step(qubits, samples, tasks, kind, device="cuda") for kind in kinds}
+        times = compare(steps)
+        row = {"qubits": qubits, "samples": samples, "tasks": tasks}
+        rows.append(row | {f"{kind}, ms": round(1e3 * times[kind].median, 2) for kind in kinds})
+    return rows
+
+
 def _row(qubits: int, samples: int, tasks: int) -> dict[str, object]:
     times = compare(
         {
@@ -40,14 +53,18 @@ def _row(qubits: int, samples: int, tasks: int) -> dict[str, object]:
     }
 
 
-def _step(qubits: int, samples: int, tasks: int, backend: StatevectorBackend) -> Callable[[], None]:
+def _step(
+    qubits: int, samples: int, tasks: int, backend: StatevectorBackend, *, device: str = "cpu"
+) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(0)
-    data = torch.randn(samples + tasks, qubits, generator=generator).requires_grad_()
-    theta = torch.randn(LAYERS, qubits, generator=generator).requires_grad_()
+    data = torch.randn(samples + tasks, qubits, generator=generator).to(device).requires_grad_()
+    theta = torch.randn(LAYERS, qubits, generator=generator).to(device).requires_grad_()
 
     def step() -> None:
         states = statevector(data, theta, ending="data", backend=backend)
         scores = fidelity(states[:samples], states[samples:])
         scores.softmax(dim=1)[:, 0].sum().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step

@@ -5,19 +5,37 @@ from dataclasses import replace
 import pytest
 import torch
 from qkd_cil.learners.qkd import PAPER, sparsity_penalty
-from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
+from qkd_cil.models.classical_gates import (
+    AttentionGateConfig,
+    CosineGateConfig,
+    GateConfig,
+    MLPGateConfig,
+    OracleGateConfig,
+    UniformGateConfig,
+)
+from qkd_cil.models.diagnostics import GateWarning, gate_diagnostics
+from qkd_cil.models.gate import Gate, QuantumGate, QuantumGateConfig, task_embedding
 from qkd_cil.ops.statevector import fidelity, statevector
 from torch import Tensor
 
 DIM = 48
 
 
-def make_gate(config: QuantumGateConfig, *, tasks: int = 4, dim: int = DIM) -> QuantumGate:
+def make_gate(config: QuantumGateConfig, *, tasks: int = 4, dim: int = DIM) -> Gate:
     generator = torch.Generator().manual_seed(0)
     gate = QuantumGate(dim, config, generator=generator)
+    return with_tasks(gate, tasks, generator)
+
+
+def with_tasks(gate: Gate, tasks: int, generator: torch.Generator) -> Gate:
     for _ in range(tasks):
-        gate.add_task(torch.randn(dim, generator=generator))
+        gate.add_task(torch.randn(gate.embeddings.shape[1], generator=generator))
     return gate
+
+
+def any_gate(config: GateConfig, *, tasks: int = 4, dim: int = DIM) -> Gate:
+    generator = torch.Generator().manual_seed(0)
+    return with_tasks(config.build(dim, generator=generator), tasks, generator)
 
 
 @pytest.fixture
@@ -174,3 +192,103 @@ def test_more_qubits_than_features() -> None:
 def test_a_gate_without_task() -> None:
     with pytest.raises(ValueError, match=r"no task yet: call add_task first"):
         make_gate(QuantumGateConfig(), tasks=0)(torch.zeros(1, DIM))
+
+
+# Gates without a circuit
+
+CLASSICAL: dict[str, GateConfig] = {
+    "cosine": CosineGateConfig(),
+    "cosine as published": CosineGateConfig("none", temperature=1.0, learn_temperature=False),
+    "cosine, linear": CosineGateConfig("linear"),
+    "mlp": MLPGateConfig(),
+    "attention": AttentionGateConfig(),
+    "uniform": UniformGateConfig(),
+}
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_classical_weights_sum_to_one_and_follow_a_permutation(name: str, features: Tensor) -> None:
+    gate = any_gate(CLASSICAL[name])
+    alpha = gate(features)
+    assert torch.allclose(alpha.sum(dim=1), torch.ones(9))
+    assert torch.allclose(torch.cat([gate(part) for part in features.split(2)]), alpha, atol=1e-6)
+    gate.embeddings = gate.embeddings[[2, 0, 3, 1]]
+    assert torch.allclose(gate(features), alpha[:, [2, 0, 3, 1]], atol=1e-6)
+    fresh = any_gate(CLASSICAL[name], tasks=0)
+    fresh.load_state_dict(gate.state_dict())
+    assert torch.equal(fresh(features), gate(features))
+
+
+def test_classical_scores_are_what_their_formulas_say(features: Tensor) -> None:
+    cosine = any_gate(CLASSICAL["cosine as published"])
+    expected = torch.nn.functional.cosine_similarity(features[:, None], cosine.embeddings[None], dim=-1)
+    assert torch.allclose(cosine.scores(features), expected, atol=1e-6)
+    mlp = any_gate(CLASSICAL["mlp"])
+    unit = [DIM**0.5 * torch.nn.functional.normalize(rows, dim=1) for rows in (features, mlp.embeddings)]
+    first = torch.cat([mlp.of_sample[0].weight, mlp.of_task[0].weight], dim=1)  # type: ignore[index]
+    for sample, task in ((0, 0), (5, 2)):
+        both = torch.cat([unit[0][sample], unit[1][task]])
+        score = mlp.out[0].weight @ torch.relu(first @ both)  # type: ignore[index]
+        assert mlp.scores(features)[sample, task].item() == pytest.approx(score.item(), rel=1e-4, abs=1e-5)
+    attention = any_gate(CLASSICAL["attention"])
+    keys = DIM**0.5 * torch.nn.functional.normalize(attention.embeddings, dim=1)
+    query, key = attention.query(unit[0]), attention.key(keys)
+    assert torch.allclose(attention.scores(features), query @ key.T / 8, atol=1e-5)
+    assert (any_gate(UniformGateConfig())(features) == 0.25).all()
+
+
+@pytest.mark.parametrize("name", ["cosine", "cosine, linear", "mlp", "attention"])
+def test_every_weight_of_a_classical_gate_learns(name: str, features: Tensor) -> None:
+    gate = any_gate(CLASSICAL[name])
+    gate(features)[:, 0].log().sum().backward()
+    still = {each for each, weight in gate.named_parameters() if weight.grad is None or not weight.grad.any()}
+    assert still <= {"key.0.bias", "of_task.0.bias", "out.0.bias"}  # what all tasks share may drop out of the softmax
+    found = gate_diagnostics(gate, features)
+    assert set(found) == {"score_spread", "gate_entropy", "largest_weight", "uniform_weight"}
+    assert found["score_spread"] > 0
+
+
+def test_the_published_cosine_gate_does_not_route(features: Tensor) -> None:
+    with pytest.warns(GateWarning, match="the gate does not route"):
+        gate_diagnostics(any_gate(CLASSICAL["cosine as published"]), features)
+
+
+def test_the_oracle_must_be_told(features: Tensor) -> None:
+    gate = any_gate(OracleGateConfig())
+    assert torch.equal(gate(features, task=2), torch.eye(4)[[2] * 9])
+    assert (gate.over_teachers(features) == 0.25).all()
+    with pytest.raises(ValueError, match="the oracle gate must be told the true task"):
+        gate(features)
+
+
+def test_a_measured_gate_is_exact_in_training_and_noisy_in_judging(features: Tensor) -> None:
+    exact = make_gate(QuantumGateConfig(qubits=3))
+    noisy = make_gate(QuantumGateConfig(qubits=3, noise=0.1))
+    assert torch.allclose(noisy.scores(features), exact.scores(features))
+    noisy.eval()
+    with torch.no_grad():
+        found = noisy.scores(features)
+    assert not torch.allclose(found, exact.scores(features), atol=1e-2)
+    assert found.std() < exact.scores(features).std()  # errors wash the states out
+    quiet = make_gate(QuantumGateConfig(qubits=3, device="default.qubit")).eval()
+    with torch.no_grad():
+        assert torch.allclose(quiet.scores(features), exact.scores(features), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise": 0.8}, "noise 0.8 and shots 0; give 0 to 0.75"),
+        ({"shots": -1}, "noise 0.0 and shots -1"),
+        ({"noise": 0.1, "score": "projected"}, "need the score fidelity and the task_state embedding"),
+    ],
+)
+def test_measurements_out_of_range(change: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(QuantumGateConfig(), **change)
+
+
+@pytest.mark.parametrize("kind", [CosineGateConfig, MLPGateConfig, AttentionGateConfig])
+def test_classical_numbers_out_of_range(kind: type) -> None:
+    with pytest.raises(ValueError, match="all must be positive and finite"):
+        kind(temperature=0.0)

@@ -1,11 +1,21 @@
 """The circuit: laws of a state, closed forms, and PennyLane as the oracle."""
 
+import math
+
 import pytest
 import torch
 from close import assert_close_by_name
 from hypothesis import given
 from hypothesis import strategies as st
-from qkd_cil.ops.statevector import Ending, fidelity, one_qubit_states, statevector
+from qkd_cil.ops.statevector import (
+    Ending,
+    circuit_figure,
+    draw_circuit,
+    fidelity,
+    measured_fidelity,
+    one_qubit_states,
+    statevector,
+)
 from torch import Tensor
 
 ENDINGS: tuple[Ending, ...] = ("entangle", "data")
@@ -123,3 +133,48 @@ def test_too_many_qubits() -> None:
 def test_shapes_that_make_no_circuit() -> None:
     with pytest.raises(ValueError, match=r"data \(2, 3\) and theta \(1, 4\) do not match"):
         statevector(torch.zeros(2, 3), torch.zeros(1, 4))
+
+
+# What PennyLane measures and draws
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_exact_measurement_is_the_fidelity(ending: Ending) -> None:
+    data, theta = angles(3, 2, 3)
+    tasks = angles(2, 0, 3, seed=1)[0]
+    expected = fidelity(*(statevector(each, theta, ending=ending) for each in (data, tasks)))
+    assert torch.allclose(measured_fidelity(data, tasks, theta, ending=ending), expected, atol=1e-13)
+    assert measured_fidelity(data[:0], tasks, theta).shape == (0, 2)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.75])
+def test_noise_shrinks_a_qubit_as_the_channel_says(noise: float) -> None:
+    r"""Two rotations, each followed by a channel that shrinks the Bloch vector by 1 - 4p/3; p = 3/4 leaves nothing."""
+    data, tasks = torch.tensor([[0.7]], dtype=torch.float64), torch.tensor([[0.2]], dtype=torch.float64)
+    found = measured_fidelity(data, tasks, torch.zeros(0, 1, dtype=torch.float64), noise=noise)
+    expected = (1 + (1 - 4 * noise / 3) ** 2 * math.cos(0.5)) / 2
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_shots_scatter_as_a_binomial() -> None:
+    data, theta = angles(4, 1, 2)
+    tasks = angles(3, 0, 2, seed=1)[0]
+    exact = measured_fidelity(data, tasks, theta)
+    found = measured_fidelity(data, tasks, theta, shots=4000)
+    assert not torch.equal(found, exact)
+    assert ((found - exact).abs() <= 5 * (exact * (1 - exact) / 4000).sqrt() + 1e-9).all()
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match=r"PennyLane has no device 'none.such'; see qml.plugin_devices"):
+        measured_fidelity(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2), device="none.such")
+
+
+def test_drawings_show_every_gate() -> None:
+    text = draw_circuit(2, 3, ending="data")
+    assert [text.count(f"RY(x{wire})") for wire in range(3)] == [3, 3, 3]
+    assert all(f"RY(θ{layer},{wire})" in text for layer in range(2) for wire in range(3))
+    assert text.count("╰X") == 4
+    shown = [each.get_text() for each in circuit_figure(2, 3).axes[0].texts]
+    assert shown.count("RY\n(x0)") == 2
+    assert shown.count("RY\n(θ1,2)") == 1

@@ -1,6 +1,6 @@
 """The config of a run: data, tasks, network, method, schedule."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import tyro
@@ -26,6 +26,20 @@ from qkd_cil.learners.simple_cil import SimpleCILConfig
 from qkd_cil.learners.slca import SLCAConfig
 from qkd_cil.learners.tuna import TUNAConfig
 from qkd_cil.models.backbone import BackboneConfig
+from qkd_cil.models.classical_gates import (
+    AttentionGateConfig,
+    CosineGateConfig,
+    GateConfig,
+    MLPGateConfig,
+    OracleGateConfig,
+    UniformGateConfig,
+)
+
+
+def _with_gate(gate: GateConfig) -> QKDConfig:
+    """The profile `robust` with another gate."""
+    return replace(PROFILES["robust"], gate=gate)
+
 
 DataChoice = (
     Annotated[DigitsConfig, tyro.conf.subcommand("digits", description="scikit-learn's handwritten digits")]
@@ -61,6 +75,25 @@ LearnerChoice = (
     | Annotated[QKDConfig, tyro.conf.subcommand("qkd", default=PROFILES["robust"], description="QKD, profile robust")]
     | Annotated[
         QKDConfig, tyro.conf.subcommand("qkd-paper", default=PROFILES["paper"], description="QKD, profile paper")
+    ]
+    | Annotated[
+        QKDConfig,
+        tyro.conf.subcommand("qkd-cosine", default=_with_gate(CosineGateConfig()), description="QKD, cosine gate"),
+    ]
+    | Annotated[
+        QKDConfig, tyro.conf.subcommand("qkd-mlp", default=_with_gate(MLPGateConfig()), description="QKD, MLP gate")
+    ]
+    | Annotated[
+        QKDConfig,
+        tyro.conf.subcommand("qkd-attention", default=_with_gate(AttentionGateConfig()), description="QKD, attention"),
+    ]
+    | Annotated[
+        QKDConfig,
+        tyro.conf.subcommand("qkd-uniform", default=_with_gate(UniformGateConfig()), description="QKD, equal weights"),
+    ]
+    | Annotated[
+        QKDConfig,
+        tyro.conf.subcommand("qkd-oracle", default=_with_gate(OracleGateConfig()), description="QKD, the true task"),
     ]
 )
 

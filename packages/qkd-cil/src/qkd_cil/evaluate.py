@@ -95,7 +95,7 @@ class KeptFeatures:
         new = [learner.encode(batch, kept) for batch, kept in zip(batches, old, strict=True)]
         if learner.keeps_features:
             self._parts[task] = new
-        return concatenate_outputs([learner.classify(features) for features in new])
+        return concatenate_outputs([learner.classify_of_task(features, task) for features in new])
 
 
 @torch.no_grad()

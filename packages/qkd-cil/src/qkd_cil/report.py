@@ -5,17 +5,18 @@ import html
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
-from papertrio_shared.run import config_to_dict
+from papertrio_shared.run import dict_to_config
 
 from qkd_cil import plots
-from qkd_cil.learners.qkd import PROFILES
+from qkd_cil.learners.qkd import PROFILES, QKDConfig
+from qkd_cil.models.gate import QuantumGateConfig
 
 REPORT, RESULT = "report.html", "result.json"
 KEYS = {"accuracy", "class_names", "config", "dataset", "seconds", "summary", "task_classes"}
@@ -199,16 +200,40 @@ def comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
 
 
 def method_name(learner: dict[str, Any]) -> str:
-    """What a learner's config is called: its class, and its profile or what it trains.
+    """What a learner's config is called: its class, and what tells it from others of the class.
 
-    >>> from qkd_cil.learners import FinetuneConfig, QKDConfig
+    >>> from papertrio_shared.run import config_to_dict
+    >>> from qkd_cil.learners import APERConfig, FinetuneConfig
     >>> method_name(config_to_dict(QKDConfig())), method_name(config_to_dict(FinetuneConfig()))
     ('QKD robust', 'Finetune adapter')
+    >>> method_name(config_to_dict(QKDConfig(fusion="top1"))), method_name(config_to_dict(APERConfig(tuning="ssf")))
+    ('QKD robust top1', 'APER ssf')
     """
     name = str(learner["class"]).removesuffix("Config")
-    profiles = [profile for profile, config in PROFILES.items() if config_to_dict(config) == learner]
-    detail = learner.get("trains") or "".join(profiles)
+    detail = str(learner.get("trains") or (learner.get("tuning") if name == "APER" else "") or "")
+    if name == "QKD":
+        detail = _qkd_detail(learner)
     return f"{name} {detail}" if detail else name
+
+
+def _qkd_detail(learner: dict[str, Any]) -> str:
+    """The profile, if only gate and fusion differ from it; then these where they do."""
+    try:
+        config = dict_to_config(learner, QKDConfig)
+    except ValueError:  # of another version
+        return ""
+    words: list[str] = []
+    published = PROFILES["robust"]
+    for profile, known in PROFILES.items():
+        if replace(config, gate=known.gate, fusion=known.fusion) == known:
+            words, published = [profile], known
+    if not isinstance(config.gate, QuantumGateConfig):
+        words.append(type(config.gate).__name__.removesuffix("GateConfig").lower())
+    elif isinstance(published.gate, QuantumGateConfig):
+        names = [each.name for each in fields(config.gate)]
+        changed = [name for name in names if getattr(config.gate, name) != getattr(published.gate, name)]
+        words += [f"{name} {getattr(config.gate, name)}" for name in changed] if words else []
+    return " ".join([*words, *([config.fusion] if config.fusion != published.fusion else [])])
 
 
 def _protocol(*results: dict[str, Any]) -> str:

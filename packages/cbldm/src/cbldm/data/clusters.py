@@ -17,7 +17,11 @@ from ase.lattice.hexagonal import HexagonalClosedPacked
 from jaxtyping import Float
 from scipy.spatial.distance import pdist
 
-StructureType = Literal["SC", "FCC", "BCC", "HCP", "Ico", "Dec", "Oct"]
+StructureType = Literal[
+    "SC", "FCC", "BCC", "HCP", "Ico", "Dec", "Oct", "TOct", "Cuboct", "Marks", "Ino", "Stack", "Twin"
+]
+"""The first seven are those of DeepStruc; then truncated octahedra, cuboctahedra, Marks and Ino decahedra, close-packed
+layers with faults, and fcc with one twin plane."""
 LibraryName = Literal["deepstruc"]
 
 MIN_ATOMS = 5
@@ -42,16 +46,21 @@ class Geometry:
         parameters: Arguments of ASE's constructor: layers along 100, 110, 111 (SC, FCC, BCC), size (HCP),
             shells (Ico), p q r (Dec), length (Oct).
         positions: Cartesian coordinates in units of the lattice's bond.
+        variant: What else was done to it, in words: how it was cut, what was taken away, added or moved.
+        parent: For a cluster made from another of its library, that one's place there.
     """
 
     type: StructureType
     parameters: tuple[int, ...]
     positions: Float[np.ndarray, "atoms 3"]
+    variant: str = ""
+    parent: int | None = None
 
     @property
     def label(self) -> str:
-        """Type and parameters, as `FCC 4 6 6`."""
-        return " ".join([self.type, *map(str, self.parameters)])
+        """Type, parameters and variant, as `FCC 4 6 6` or `Dec 3 2 1, 2 vacancies`."""
+        plain = " ".join([self.type, *map(str, self.parameters)])
+        return f"{plain}, {self.variant}" if self.variant else plain
 
     @property
     def atom_count(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+import tyro
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -16,13 +17,15 @@ from qkd_cil.learners.fitting import Batch, Schedule
 from qkd_cil.learners.learner import Learner, Outputs
 from qkd_cil.models.adapter import Adapter
 from qkd_cil.models.backbone import BackboneConfig
+from qkd_cil.models.classical_gates import GateConfig, OracleGateConfig
 from qkd_cil.models.classifier import Classifier, Similarity
 from qkd_cil.models.diagnostics import entropy, gate_diagnostics
-from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
+from qkd_cil.models.gate import QuantumGateConfig, task_embedding
 from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
 
 Sparsity = Literal["l1", "entropy", "none"]
 Profile = Literal["robust", "paper"]
+Fusion = Literal["logits", "block", "top1"]
 
 GAMMA = 0.1  # shrinkage of every covariance
 
@@ -32,7 +35,9 @@ class QKDConfig:
     """The switches of QKD; the defaults are the profile `robust`.
 
     Args:
-        gate: The circuit-induced gate.
+        gate: The circuit-induced gate, or one of those it is held against.
+        fusion: How adapters answer together. `logits`: their logits, weighted by α; `top1`: the adapter of the largest
+            weight alone; `block`: adapters weighted by α inside every block, one pass beside that of the gate.
         gate_gradient: What the gate learns from. `distillation`: the distillation loss alone, as published; it selects
             the teacher that already agrees. `routing`: after each task, telling the tasks of Gaussian draws apart.
         distillation: Weight λ_kd of the distillation loss.
@@ -55,7 +60,8 @@ class QKDConfig:
     ('data', 'entangle')
     """
 
-    gate: QuantumGateConfig = field(default_factory=QuantumGateConfig)
+    gate: tyro.conf.AvoidSubcommands[GateConfig] = field(default_factory=QuantumGateConfig)
+    fusion: Fusion = "logits"
     gate_gradient: Literal["distillation", "routing"] = "routing"
     distillation: float = 1.0
     sparsity: Sparsity = "entropy"
@@ -75,6 +81,8 @@ class QKDConfig:
             raise ValueError("qkd: weights must not be negative, rank and routing_steps must be positive")
         if not 0 < self.routing_learning_rate < math.inf:
             raise ValueError(f"qkd: routing_learning_rate {self.routing_learning_rate}; it must be positive")
+        if self.fusion == "block" and isinstance(self.gate, OracleGateConfig):
+            raise ValueError("qkd: with the oracle gate one adapter has all the weight; take fusion logits, the same")
 
     def build(self, backbone: BackboneConfig, schedule: Schedule, *, seed: int, device: str) -> "QKD":
         """The learner, before its first task."""
@@ -101,9 +109,9 @@ class QKD(Learner):
     + \lambda_s \Omega(\alpha), \qquad \alpha = \mathrm{softmax}(p(h) / \tau), \quad h = f(x; A_1),$$
 
     with $z^{(i)}$ the logits of adapter $i$; while it trains, α is over the teachers alone. A label is the largest
-    entry of $\sum_i \alpha_i z^{(i)}$. What the profile `robust` changes is told switch by switch in `QKDConfig`.
-    Teachers are frozen: without augmentation their features are computed once for a task; with it they go through one
-    batched pass in each step.
+    entry of $\sum_i \alpha_i z^{(i)}$ (`fusion` names two other ways). What the profile `robust` changes is told switch
+    by switch in `QKDConfig`. Teachers are frozen: without augmentation their features are computed once for a task;
+    with it they go through one batched pass in each step.
 
     Args:
         config: The switches; None: those of `profile`.
@@ -131,7 +139,7 @@ class QKD(Learner):
         super().__init__(self.qkd, **settings)
         dim = self.backbone.dim
         self.classifier = Classifier(dim, similarity=self.qkd.similarity).to(self.device)
-        self.gate = QuantumGate(dim, self.qkd.gate, generator=self.generator("gate")).to(self.device)
+        self.gate = self.qkd.gate.build(dim, generator=self.generator("gate")).to(self.device)
         for name, shape in (
             ("means", (0, 0, dim)),
             ("scatter", (0, dim, dim)),
@@ -176,7 +184,7 @@ class QKD(Learner):
         if not index:
             return losses
         teachers = self._teachers(batch)
-        alpha = self.gate(teachers[0])
+        alpha = self.gate.over_teachers(teachers[0])
         if self.qkd.gate_gradient == "routing":
             alpha = alpha.detach()
         divergence = distillation_divergence(self.classifier(teachers).detach(), logits)
@@ -205,23 +213,41 @@ class QKD(Learner):
         if self.qkd.gate_gradient == "routing" and index:
             with torch.enable_grad():
                 self._route()
-        self.diagnostics = gate_diagnostics(self.gate, features[0])
+        self.diagnostics = gate_diagnostics(self.gate, features[0]) if self.gate.routes else {}
 
     def encode(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Features under every adapter, side by side; those of earlier adapters never change."""
-        return adapter_features(self, images, kept, count=self.task_count)
+        """Features under every adapter, side by side; those of earlier adapters never change.
+
+        With the fusion `block`: those of the first adapter, and of all mixed by the gate.
+        """
+        if self.qkd.fusion != "block":
+            return adapter_features(self, images, kept, count=self.task_count)
+        first = adapter_features(self, images, kept, count=1)
+        return torch.cat([first, self.backbone.mixed(self.prepare(images), self.gate(first))], dim=1)
 
     def classify(self, features: Tensor) -> Outputs:
         """Logits of all adapters, mixed by the gate."""
-        by_task = features.unflatten(1, (self.task_count, -1))
-        alpha = self.gate(by_task[:, 0])
+        return self._classify(features, None)
+
+    def classify_of_task(self, features: Tensor, task: int) -> Outputs:
+        """The same; the oracle gate looks at the task."""
+        return self._classify(features, task)
+
+    # ---- its parts
+
+    def _classify(self, features: Float[Tensor, "batch columns"], task: int | None) -> Outputs:
+        by_task = features.unflatten(1, (-1, self.backbone.dim))
+        alpha = self.gate(by_task[:, 0], task=task)
+        if self.qkd.fusion == "block":  # one feature, judged by all adapters' discriminants
+            by_task = by_task[:, 1:].expand(-1, self.task_count, -1)
         if self.qkd.alignment == "gaussian":
             logits = torch.einsum("btd,tcd->btc", by_task, self.head_weights) + self.head_biases
         else:
             logits = self.classifier(by_task)
-        return Outputs(torch.einsum("bt,btc->bc", alpha, logits), alpha)
-
-    # ---- its parts
+        weights = alpha
+        if self.qkd.fusion == "top1":
+            weights = F.one_hot(alpha.argmax(dim=1), self.task_count).to(alpha)
+        return Outputs(torch.einsum("bt,btc->bc", weights, logits), alpha)
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         first = self.classifier.class_count - int(self.task_sizes[-1]) if self.qkd.loss_over == "new" else 0
@@ -273,6 +299,8 @@ class QKD(Learner):
         """Teach the gate to tell tasks apart, on draws from the Gaussians of all classes under the first adapter."""
         space = Gaussians(self.means[0], self.scatter[0], self.totals[0])
         trained = [parameter for parameter in self.gate.parameters() if parameter.requires_grad]
+        if not trained:
+            return
         steps, rate = self.qkd.routing_steps, self.qkd.routing_learning_rate
         optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)

@@ -92,11 +92,36 @@ def apply_adapters(
     return (adapters[0].scale * torch.baddbmm(up_bias, hidden, up)).reshape(x.shape)
 
 
+def mix_adapters(
+    adapters: Sequence[Adapter], x: Float[Tensor, "batch tokens dim"], weights: Float[Tensor, "batch adapter"]
+) -> Float[Tensor, "batch tokens dim"]:
+    r"""Corrections $\sum_i \alpha_i A_i(x)$ of several adapters, mixed for each element of the batch.
+
+    Args:
+        adapters: Adapters of one shape.
+        x: Tokens.
+        weights: $\alpha$.
+
+    Returns:
+        The mixed corrections: two products for all adapters together.
+
+    >>> adapters = [Adapter(8, AdapterConfig(2), generator=torch.Generator().manual_seed(k)) for k in range(2)]
+    >>> mix_adapters(adapters, torch.ones(6, 5, 8), torch.ones(6, 2)).shape
+    torch.Size([6, 5, 8])
+    """
+    down = torch.cat([adapter.down.weight for adapter in adapters])
+    up = torch.cat([adapter.up.weight for adapter in adapters], dim=1)
+    hidden = torch.relu(nn.functional.linear(x, down, torch.cat([adapter.down.bias for adapter in adapters])))
+    share = weights.repeat_interleave(len(down) // len(adapters), dim=1).unsqueeze(1)
+    bias = (weights @ torch.stack([adapter.up.bias for adapter in adapters])).unsqueeze(1)
+    return adapters[0].scale * (nn.functional.linear(hidden * share, up) + bias)
+
+
 class ParallelAdapters(nn.Module):
     r"""A frozen MLP with one adapter for each task beside it: $x \mapsto \mathrm{MLP}(x) + A_t(x)$.
 
     It stands in the place of a timm block's `mlp`. `active` names the adapters that run: none gives the frozen MLP,
-    several split the batch into as many equal parts, one for each adapter.
+    several split the batch into as many equal parts, one for each adapter, or are mixed if there is a `mixture`.
 
     Args:
         mlp: The block's own MLP.
@@ -116,6 +141,7 @@ class ParallelAdapters(nn.Module):
         self.config = config
         self.adapters = nn.ModuleList()
         self.active: tuple[int, ...] = ()
+        self.mixture: Tensor | None = None
         self.register_load_state_dict_pre_hook(_make_room)
 
     def add(self, generator: torch.Generator) -> None:
@@ -129,6 +155,8 @@ class ParallelAdapters(nn.Module):
         if not self.active:
             return self.mlp(x)
         chosen = [adapter for index in self.active if isinstance(adapter := self.adapters[index], Adapter)]
+        if self.mixture is not None:
+            return self.mlp(x) + mix_adapters(chosen, x, self.mixture)
         return self.mlp(x) + apply_adapters(chosen, x)
 
 

@@ -171,6 +171,27 @@ class Backbone(nn.Module):
         tokens = self.embed(images).repeat(len(tasks), 1, 1)
         return self._run(tokens, tuple(tasks)).reshape(len(tasks), len(images), -1)
 
+    def mixed(
+        self, images: Float[Tensor, "batch channel height width"], weights: Float[Tensor, "batch adapter"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Features with the first adapters mixed inside every block, each image by weights of its own: one pass.
+
+        Args:
+            images: Normalised images.
+            weights: Of the adapters from the first on.
+
+        Raises:
+            ValueError: If there are fewer adapters than weights.
+        """
+        if not 0 < weights.shape[1] <= self.adapter_count:
+            raise ValueError(f"{weights.shape[1]} weights for {self.adapter_count} adapters; give one for each at most")
+        tokens = self.embed(images)
+        self.activate(range(weights.shape[1]), mixture=weights)
+        try:
+            return self.pool(self.vit.blocks(tokens))
+        finally:
+            self.activate(())
+
     def train(self, mode: bool = True) -> "Backbone":
         """Set the mode of the adapters; the frozen network stays in evaluation mode (no dropout)."""
         super().train(mode)
@@ -190,10 +211,10 @@ class Backbone(nn.Module):
         tokens = self.vit._pos_embed(self.vit.patch_embed(images))
         return self.vit.norm_pre(self.vit.patch_drop(tokens))
 
-    def activate(self, adapters: Sequence[int]) -> None:
+    def activate(self, adapters: Sequence[int], mixture: Tensor | None = None) -> None:
         """Choose the adapters that take part when blocks are run one by one."""
         for parallel in self.parallel_adapters():
-            parallel.active = tuple(adapters)
+            parallel.active, parallel.mixture = tuple(adapters), mixture
 
     def pool(self, tokens: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch dim"]:
         """Features from the tokens that leave the last block."""

@@ -1,7 +1,8 @@
-"""The circuit-induced gate: how much each task's adapter counts for a sample."""
+"""Gates: how much each task's adapter counts for a sample; the circuit-induced one."""
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from qkd_cil.ops.statevector import (
     Ending,
     StatevectorBackend,
     fidelity,
+    measured_fidelity,
     one_qubit_states,
     statevector,
 )
@@ -43,6 +45,9 @@ class QuantumGateConfig:
         temperature: τ of the softmax.
         learn_temperature: Whether τ is learned from there.
         backend: Of the circuit.
+        noise: Probability of a depolarising error after every gate of the circuit when nothing is trained.
+        shots: Measurements of each pair of sample and task when nothing is trained; 0: the exact probability.
+        device: PennyLane's name of the device that noise and shots are measured on; empty: a simulator that can.
 
     Raises:
         ValueError: If a number is out of range.
@@ -62,6 +67,9 @@ class QuantumGateConfig:
     temperature: float = 0.1
     learn_temperature: bool = True
     backend: StatevectorBackend = "auto"
+    noise: float = 0.0
+    shots: int = 0
+    device: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.qubits <= MAX_QUBITS:
@@ -74,9 +82,90 @@ class QuantumGateConfig:
             raise ValueError(
                 f"gate: temperature {self.temperature} and bandwidth {self.bandwidth}: both must be positive"
             )
+        if not 0 <= self.noise <= 0.75 or self.shots < 0:
+            raise ValueError(f"gate: noise {self.noise} and shots {self.shots}; give 0 to 0.75, and 0 or more")
+        if self.measured and (self.score != "fidelity" or self.task_state != "embedding"):
+            raise ValueError(
+                "gate: noise, shots and device need the score fidelity and the task_state embedding: only there both "
+                "states come from the circuit"
+            )
+
+    @property
+    def measured(self) -> bool:
+        """Whether scores are measured on a device when nothing is trained."""
+        return self.noise > 0 or self.shots > 0 or bool(self.device)
+
+    def build(self, dim: int, *, generator: torch.Generator) -> "QuantumGate":
+        """The gate, before its first task."""
+        return QuantumGate(dim, self, generator=generator)
 
 
-class QuantumGate(nn.Module):
+class Gate(nn.Module, ABC):
+    r"""Weights of the tasks for a sample, $\alpha = \mathrm{softmax}(p / \tau)$, from features and task embeddings.
+
+    Args:
+        dim: Width of a feature and of a task's embedding.
+        temperature: τ at the start.
+        learn_temperature: Whether it is learned from there.
+
+    Attributes:
+        routes: Whether it is meant to tell tasks apart by the features, so that diagnostics have something to say.
+    """
+
+    routes = True
+    embeddings: Float[Tensor, "task dim"]
+
+    def __init__(self, dim: int, *, temperature: float, learn_temperature: bool) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
+        self.register_buffer("embeddings", torch.empty(0, dim))
+        self.register_load_state_dict_pre_hook(_make_room)
+
+    @property
+    def task_count(self) -> int:
+        """Number of tasks that have an embedding."""
+        return len(self.embeddings)
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """τ of the softmax."""
+        return self.log_temperature.exp()
+
+    def add_task(self, embedding: Float[Tensor, " dim"]) -> None:
+        """Append a task's embedding, normalised, as a buffer."""
+        self.embeddings = torch.cat([self.embeddings, F.normalize(embedding.to(self.embeddings), dim=0)[None]])
+
+    def forward(self, features: Float[Tensor, "batch dim"], *, task: int | None = None) -> Float[Tensor, "batch task"]:
+        """Weights α of the tasks for each sample, rows summing to one.
+
+        Args:
+            features: Features of the first adapter.
+            task: The true task; only a gate that stands for the upper bound looks at it.
+
+        Raises:
+            ValueError: If no task has been added.
+        """
+        self._check_tasks()
+        return self.weights(features, task)
+
+    def over_teachers(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
+        """Weights of the earlier tasks for samples of a new one."""
+        return self(features)
+
+    def weights(self, features: Float[Tensor, "batch dim"], task: int | None) -> Float[Tensor, "batch task"]:  # noqa: ARG002
+        """What `forward` gives once there is a task."""
+        return (self.scores(features) / self.temperature).softmax(dim=1)
+
+    @abstractmethod
+    def scores(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
+        """How well each sample agrees with each task."""
+
+    def _check_tasks(self) -> None:
+        if not self.task_count:
+            raise ValueError("the gate has no task yet: call add_task first")
+
+
+class QuantumGate(Gate):
     r"""Weights of the tasks, $\alpha = \mathrm{softmax}(p / \tau)$, from the states of a sample and of the tasks.
 
     `fidelity`: $p_i = |\langle\psi(h)|\phi_i\rangle|^2$ (Li et al. 2026, arXiv 2604.11112). `projected`:
@@ -97,10 +186,8 @@ class QuantumGate(nn.Module):
     torch.Size([5, 2])
     """
 
-    embeddings: Float[Tensor, "task dim"]
-
     def __init__(self, dim: int, config: QuantumGateConfig, *, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(dim, temperature=config.temperature, learn_temperature=config.learn_temperature)
         if config.projection == "first" and dim < config.qubits:
             raise ValueError(
                 f"gate: {config.qubits} qubits want as many features, the backbone has {dim}; "
@@ -109,34 +196,11 @@ class QuantumGate(nn.Module):
         self.config = config
         rows = config.layers if config.ending == "entangle" else config.layers - 1
         self.theta = nn.Parameter(math.pi * (2 * torch.rand(rows, config.qubits, generator=generator) - 1))
-        self.log_temperature = nn.Parameter(
-            torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
-        )
         if config.projection != "first":
             widths = [dim, config.hidden, config.qubits] if config.projection == "perceptron" else [dim, config.qubits]
-            self.sample_projection = _perceptron(widths, generator)
-            self.task_projection = _perceptron([dim, config.qubits], generator)
+            self.sample_projection = perceptron(widths, generator)
+            self.task_projection = perceptron([dim, config.qubits], generator)
             self.bandwidth = nn.Parameter(torch.tensor(config.bandwidth))
-        self.register_buffer("embeddings", torch.empty(0, dim))
-        self.register_load_state_dict_pre_hook(_make_room)
-
-    @property
-    def task_count(self) -> int:
-        """Number of tasks that have an embedding."""
-        return len(self.embeddings)
-
-    @property
-    def temperature(self) -> Float[Tensor, ""]:
-        """τ of the softmax."""
-        return self.log_temperature.exp()
-
-    def add_task(self, embedding: Float[Tensor, " dim"]) -> None:
-        """Append a task's embedding, normalised, as a buffer."""
-        self.embeddings = torch.cat([self.embeddings, F.normalize(embedding.to(self.embeddings), dim=0)[None]])
-
-    def forward(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
-        """Weights α of the tasks for each sample, rows summing to one."""
-        return (self.scores(features) / self.temperature).softmax(dim=1)
 
     def scores(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch task"]:
         """How well each sample's state agrees with each task's, in [0, 1]: all of them in one batch of circuits.
@@ -147,10 +211,19 @@ class QuantumGate(nn.Module):
         Raises:
             ValueError: If no task has been added.
         """
-        if not self.task_count:
-            raise ValueError("the gate has no task yet: call add_task first")
+        self._check_tasks()
         count = len(features)
         angles = self.angles(features)
+        if self.config.measured and not self.training and not torch.is_grad_enabled():
+            return measured_fidelity(
+                angles,
+                self.task_angles(),
+                self.theta,
+                ending=self.config.ending,
+                noise=self.config.noise,
+                shots=self.config.shots,
+                device=self.config.device,
+            )
         if self.config.task_state == "amplitude":
             states = self._states(angles)
             tasks = self._amplitudes()
@@ -205,8 +278,16 @@ def task_embedding(matrices: list[Float[Tensor, "dim columns"]], *, rank: int) -
     return F.normalize(vector, dim=0).to(matrices[0].dtype)
 
 
-def _perceptron(widths: list[int], generator: torch.Generator) -> nn.Sequential:
-    """Linear layers with rectifiers between them; unit variance in gives about unit variance out."""
+def perceptron(widths: list[int], generator: torch.Generator) -> nn.Sequential:
+    """Linear layers with rectifiers between them; unit variance in gives about unit variance out.
+
+    Args:
+        widths: Of the input, the hidden layers and the output.
+        generator: Random numbers of the weights, on the CPU.
+
+    >>> perceptron([4, 8, 2], torch.Generator())(torch.zeros(3, 4)).shape
+    torch.Size([3, 2])
+    """
     layers: list[nn.Module] = []
     for width, following in itertools.pairwise(widths):
         linear = nn.Linear(width, following)
@@ -218,7 +299,7 @@ def _perceptron(widths: list[int], generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _make_room(gate: QuantumGate, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _make_room(gate: Gate, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Before a state dictionary is loaded, have as many embeddings as it holds."""
     found = state.get(f"{prefix}embeddings")
     if found is not None:

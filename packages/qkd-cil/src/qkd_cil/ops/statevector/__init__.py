@@ -20,7 +20,7 @@ $|\langle\psi(x)|\psi(s)\rangle|^2$. With the ending `entangle` the last $\theta
 fidelity, and with one layer the fidelity is $\prod_k \cos^2\frac{x_k - s_k}{2}$.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Float
 from papertrio_shared.backend import resolve_backend
@@ -28,7 +28,10 @@ from torch import Tensor
 
 from .reference import fidelity, one_qubit_states, statevector_reference
 
-StatevectorBackend = Literal["auto", "reference", "pennylane"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+StatevectorBackend = Literal["auto", "reference", "triton", "pennylane"]
 Ending = Literal["entangle", "data"]
 
 MAX_QUBITS = 16
@@ -47,7 +50,8 @@ def statevector(
         data: Angles of the data, rad.
         theta: Angles of the weights, rad; one row for each layer.
         ending: `entangle`: the last layer is whole; `data`: one more rotation by the data follows it.
-        backend: `reference`, `pennylane`, or `auto`, which is the reference on every device.
+        backend: `reference`, `triton` (no second derivative), `pennylane`, or `auto`: Triton on a GPU, else the
+            reference.
 
     Returns:
         Amplitudes, each state of norm one.
@@ -60,13 +64,95 @@ def statevector(
     tensor([[0., 0., 0., 1.]])
     """
     check_circuit(data, theta)
-    match resolve_backend(backend, data, theta, gpu="reference", cpu="reference"):
+    match resolve_backend(backend, data, theta, gpu="triton", cpu="reference"):
+        case "triton":
+            from ._triton import statevector_triton  # lazy: the package imports where Triton is missing
+
+            return statevector_triton(data, theta, ending)
         case "pennylane":
             from ._pennylane import statevector_pennylane  # lazy: PennyLane takes seconds to import
 
             return statevector_pennylane(data, theta, ending)
         case _:
             return statevector_reference(data, theta, ending)
+
+
+def measured_fidelity(
+    data: Float[Tensor, "batch qubits"],
+    tasks: Float[Tensor, "task qubits"],
+    theta: Float[Tensor, "layers qubits"],
+    *,
+    ending: Ending = "entangle",
+    noise: float = 0.0,
+    shots: int = 0,
+    device: str = "",
+) -> Float[Tensor, "batch task"]:
+    r"""Fidelity of every sample's state with every task's as a machine finds it, by PennyLane.
+
+    $|\langle\psi(x)|\psi(s)\rangle|^2$ is the probability that the circuit of $x$ and then the inverse of that of $s$
+    end in $|0\rangle$. There is no gradient.
+
+    Args:
+        data: Angles of the samples, rad.
+        tasks: Angles of the tasks, rad.
+        theta: Angles of the weights, rad.
+        ending: As `statevector` takes it.
+        noise: Probability of a depolarising error after every gate, on each of its qubits.
+        shots: Measurements of each pair, drawn from NumPy's global generator; 0: the exact probability.
+        device: PennyLane's name of a simulator or a machine; empty: its own simulator, of mixed states under noise.
+
+    Returns:
+        Values in [0, 1].
+
+    Raises:
+        ValueError: If the shapes do not match, or PennyLane has no such device.
+
+    >>> import torch
+    >>> angles = torch.tensor([[0.3, 0.1]])
+    >>> measured_fidelity(angles, angles, torch.zeros(1, 2)).round(decimals=6)
+    tensor([[1.]])
+    """
+    check_circuit(data, theta)
+    check_circuit(tasks, theta)
+    from ._pennylane import measured_fidelity_pennylane
+
+    found = measured_fidelity_pennylane(
+        data.detach().cpu(), tasks.detach().cpu(), theta.detach().cpu(), ending, noise, shots, device
+    )
+    return found.to(data)
+
+
+def draw_circuit(layers: int, qubits: int, *, ending: Ending = "entangle") -> str:
+    """The circuit as text, the angles by name: `x0` for data, `θ0,0` for weights.
+
+    Args:
+        layers: Rows of weights.
+        qubits: Number of qubits.
+        ending: As `statevector` takes it.
+
+    >>> print(draw_circuit(1, 2))
+    0: ──RY(x0)──RY(θ0,0)─╭●─┤  State
+    1: ──RY(x1)──RY(θ0,1)─╰X─┤  State
+    """
+    from ._pennylane import draw_pennylane
+
+    return draw_pennylane(layers, qubits, ending)
+
+
+def circuit_figure(layers: int, qubits: int, *, ending: Ending = "entangle") -> "Figure":
+    """The circuit as a matplotlib picture.
+
+    Args:
+        layers: Rows of weights.
+        qubits: Number of qubits.
+        ending: As `statevector` takes it.
+
+    >>> len(circuit_figure(1, 2).axes)
+    1
+    """
+    from ._pennylane import figure_pennylane
+
+    return figure_pennylane(layers, qubits, ending)
 
 
 def check_circuit(data: Tensor, theta: Tensor) -> None:

@@ -1,0 +1,1 @@
+"""Diffusion of latents: the schedule of noise, and how samples are drawn."""
