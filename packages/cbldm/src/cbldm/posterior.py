@@ -3,8 +3,9 @@ r"""How sure a search is: weights of its candidates, and what they say of size a
 The score of a candidate is minus twice the logarithm of its likelihood, were the misfit independent noise. It is not:
 where no candidate is quite right, all are wrong in ways that resemble each other, and score differences are too large.
 So the weights are tempered, $w_i \propto e^{-(S_i - S_0)/2T}$, each structure alike beforehand. T was found on
-simulated curves of particles with displaced and missing atoms in an instrument that is not quite known: the value that
-makes the true structure's weight as likely as the weight says.
+41 simulated curves of particles with displaced and missing atoms, noise, a background and a qdamp that is not known: of
+1, 2, 3, 4, 6, 8, 12 and 20 it is the value that gives the true numbers of atoms the highest likelihood. There the
+likeliest number had a mean probability of 79 % and was right in 78 %, the likeliest type 96 and 98 %.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-TEMPERATURE = 3.0
+TEMPERATURE = 2.0
 
 K = TypeVar("K", bound=Hashable)
 

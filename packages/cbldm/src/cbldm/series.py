@@ -100,6 +100,8 @@ def run_series(
     Returns:
         What became of each, in order; `summary.csv` and `summary.html` in `out` say the same.
     """
+    for left_by_a_kill in out.glob(".summary-*"):
+        left_by_a_kill.unlink()
     outcomes: list[Outcome] = []
     for number, path in enumerate(files, 1):
         outcome = _one(path, out / path.stem, search, request)
