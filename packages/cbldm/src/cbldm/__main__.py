@@ -1,4 +1,4 @@
-"""The command line: recover, fit, calibrate, simulate and demo."""
+"""The command line: recover, fit, calibrate, simulate, demo and app."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,6 +10,7 @@ import tyro
 from papertrio_shared import cli
 
 from . import findings
+from .app import Browser, serve
 from .calibrate import CALIBRATION_SETTINGS, Standard
 from .calibrate import calibrate as calibrate_instrument
 from .data.clusters import MAX_ATOMS
@@ -212,6 +213,17 @@ def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
     print(summary(run_demo(out, smoke=smoke), out))
 
 
+def app(*, host: str = "127.0.0.1", port: int = 8766, browser: Browser = "open") -> None:
+    """Serve a page in the browser: drop a curve, watch the search, see fit and structures, download.
+
+    Args:
+        host: Name or address to serve at; other machines reach it only if it is not this machine's own.
+        port: Port; 0 takes a free one.
+        browser: Open the page in the browser, or only print where it is.
+    """
+    serve(host=host, port=port, browser=browser)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -222,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     return cli.main(
-        {"recover": recover, "fit": fit, "calibrate": calibrate, "simulate": simulate, "demo": demo},
+        {"recover": recover, "fit": fit, "calibrate": calibrate, "simulate": simulate, "demo": demo, "app": app},
         prog="cbldm",
         description="From a measured pair distribution function to ranked nanoparticle structures.",
         argv=argv,
