@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gradient_flow_drifting import Drifting, ParticleFlow, Regression, TrainConfig
 from gradient_flow_drifting.__main__ import main
 
 TINY = [
@@ -84,8 +85,52 @@ def test_particles_leave_points_and_pictures(
     argv = ["particles", data, "--count", "200", "--points", "300", "--steps", "5", "--out", "p"]
     assert main(argv) == 0
     assert "W₂" in capsys.readouterr().out
-    assert {path.name for path in Path("p").iterdir()} == {"particles.npy", "particles.png", "particles.gif"}
+    pictures = {"particles.png", "particles.gif", "diagnostics.png"}
+    assert {path.name for path in Path("p").iterdir()} == {"particles.npy", "particles.html", *pictures}
     assert np.load("p/particles.npy").shape == (200, 3 if data == "sphere" else 4)
+    page = Path("p/particles.html").read_text()
+    assert page.count("data:image/") == 3
+    assert 'src="http' not in page
+    assert ("standardised units" in page) == (data != "sphere")
+
+
+def test_particles_are_written_in_the_units_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("points.npy", torch.randn(300, 2).numpy() * 20 + 500)
+    assert main(["particles", "points.npy", "--count=200", "--points=240", "--steps=2", "--out", "p"]) == 0
+    found = np.load("p/particles.npy")
+    assert np.abs(found.mean(0) - 500).max() < 10
+    assert 10 < found.std() < 30
+
+
+def test_particles_know_the_space_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("points.npy", torch.nn.functional.normalize(torch.randn(300, 3), dim=1).numpy())
+    argv = ["particles", "points.npy", "--count=50", "--points=100", "--steps=3", "--out", "p"]
+    assert main([*argv, "--data.geometry", "sphere"]) == 0
+    assert np.allclose(np.linalg.norm(np.load("p/particles.npy"), axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--level", "exact", "--step-rule", "backtracking"], ["--negatives", "cross_fit", "--divergence", "mixed"]],
+)
+def test_particles_take_each_level_and_each_kind_of_negatives(tmp_path: Path, words: list[str]) -> None:
+    found = []
+    for _ in range(2):
+        argv = ["particles", "moons", "--count=60", "--points=100", "--steps=3", "--out", str(tmp_path), *words]
+        assert main(argv) == 0
+        found.append(np.load(tmp_path / "particles.npy"))
+    assert np.array_equal(*found)
+    assert main(["particles", "moons", "--count=60", "--points=100", "--steps=3", "--out", str(tmp_path)]) == 0
+    assert not np.array_equal(found[0], np.load(tmp_path / "particles.npy"))
+
+
+def test_particles_that_are_images_are_shown_as_images(tmp_path: Path) -> None:
+    argv = ["particles", "digits", "--count", "20", "--points", "50", "--steps", "2", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    assert not (tmp_path / "particles.gif").exists()
+    assert "images of the data" in (tmp_path / "particles.html").read_text()
 
 
 def test_particles_follow_a_field_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +168,10 @@ def test_a_run_follows_a_field_that_is_named(tmp_path: Path) -> None:
         (["particles", "moons", "--steps", "0"], "steps: at least one is needed, found 0"),
         (["particles", "moons", "--divergence", "kl"], '"kl" is unknown; did you mean'),
         (["particles", "nan.npy"], "nan.npy: row 0 holds a value that is not finite"),
+        (["particles", "moons", "--level", "exact", "field:bi-softmax"], "level: exact is of a divergence's own field"),
+        (["particles", "moons", "--step-rule", "backtracking"], 'only the "exact" field is the gradient of an energy'),
+        (["particles", "moons", "--data.geometry", "torus"], "moons knows its geometry: leave torus out"),
+        (["train", "array-conditional", "--out", "a", "--data.path", "good.npy"], "no labels: give some, or set it to"),
     ],
 )
 def test_what_goes_wrong_is_one_line(
@@ -130,10 +179,11 @@ def test_what_goes_wrong_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("nan.npy", np.full((20, 2), np.nan))
+    np.save("good.npy", np.eye(20))
     Path("w.safetensors").write_bytes(b"torn")
     assert main(argv) == 2
     if "blew up" not in message:  # a run that began leaves its folder
-        assert {path.name for path in tmp_path.iterdir()} == {"nan.npy", "w.safetensors"}
+        assert {path.name for path in tmp_path.iterdir()} == {"good.npy", "nan.npy", "w.safetensors"}
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert message in error
@@ -152,5 +202,44 @@ def test_what_a_finished_run_refuses_is_told(
     assert "draws = 0: average over at least one pair" in capsys.readouterr().err
     assert main(["train", "moons", *TINY, "--out", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
+    for words in (["moons"], ["8gaussians", "--seed", "3"], ["--out", str(tmp_path / "b")]):
+        assert main(["train", *words, "--resume", str(folder)]) == 2
+        assert "goes on with the run's own config" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradient_flow_drifting.__main__.start_run", interrupted)
+    assert main(["train", "moons", "--out", str(tmp_path / "a")]) == 130
+    assert f"go on with: gradient-flow-drifting train --resume {tmp_path / 'a'}\n" in capsys.readouterr().err
+
+
+def test_a_run_on_a_file_is_measured_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    np.savez("points.npz", points=torch.randn(100, 2, generator=generator).numpy(), labels=np.arange(100) % 2)
+    words = ["--generator.width=8", "--objective.steps=2", "--draws=1", "--frames=1", "--samples=20"]
+    assert main(["train", "array-conditional", "--data.path", "points.npz", *words, "--out", "a"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["evaluate", str(tmp_path / "a"), "--draws", "1"]) == 0
+    assert main(["sample", str(tmp_path / "a"), "--label", "1", "-n", "5", "-o", "s.npy"]) == 0
+
+
+def test_a_demo_run_again_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = TrainConfig(
+        flow=ParticleFlow(steps=0), regression=Regression(steps=0), objective=Drifting(steps=2), draws=1, frames=1
+    )
+    monkeypatch.setattr("gradient_flow_drifting.__main__.SMOKE", tiny)
+    for _ in range(2):
+        assert main(["demo", "--smoke", "--out", str(tmp_path / "a")]) == 0
+    assert main(["demo", "--out", str(tmp_path / "a")]) == 2
+    assert "holds a run already" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from gradient_flow_drifting.compare.budget import budget_of, measured_seconds, w
 from gradient_flow_drifting.compare.methods import SETS, presets_of
 from gradient_flow_drifting.compare.tables import table, winners
 from gradient_flow_drifting.config import TrainConfig
+from gradient_flow_drifting.data import ArrayFile
 from gradient_flow_drifting.diagnostics import DivergedError
 from gradient_flow_drifting.presets import PRESETS, SMOKE
 from gradient_flow_drifting.sample import load
@@ -151,6 +152,16 @@ def test_all_sets() -> None:
     assert set(SETS) <= set(PRESETS)
 
 
+def test_a_set_from_a_file_keeps_its_preset_and_is_told_its_space(tmp_path: Path) -> None:
+    torus = presets_of("protein-torus", tmp_path / "a.csv")["protein-torus"]
+    assert torus == replace(
+        PRESETS["protein-torus"], data=replace(PRESETS["protein-torus"].data, path=tmp_path / "a.csv")
+    )
+    assert presets_of("a.npy", geometry="sphere")["a"].data.geometry == "sphere"
+    assert presets_of("array", Path("b.npy"), "torus")["array"].data == ArrayFile(Path("b.npy"), "torus")
+    assert {"sliced", "bi_softmax"} == set(default_methods()) - set(default_methods("torus"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -161,6 +172,10 @@ def test_all_sets() -> None:
         (["moons", "--draws", "0"], "draws = 0: give a positive number"),
         (["moons", "--jobs", "0"], "jobs = 0: give a positive number"),
         (["none.npy"], "none.npy: no such file"),
+        (["fires-sphere", "--data.path", "none.csv"], "none.csv: no such file"),
+        (["moons", "--data.geometry", "torus"], "moons knows its geometry: leave torus out"),
+        (["digits"], "digits: compare trains perceptrons, which are for points and not for images: use train"),
+        (["all", "--data.geometry", "torus"], "all: these sets are read from no file"),
     ],
 )
 def test_what_is_refused_leaves_nothing(

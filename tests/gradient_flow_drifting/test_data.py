@@ -217,6 +217,22 @@ def test_an_array_that_cannot_be_used_is_named(tmp_path: Path, array: np.ndarray
     assert "\n" not in str(error.value)
 
 
+def test_angles_in_degrees_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.npy"
+    np.save(path, np.linspace(-180, 180, 40).reshape(20, 2))
+    with pytest.raises(ValueError, match=r"row 0: 180 is beyond a turn: give the angles in radians"):
+        ArrayFile(path, "torus").sample(1, generator(0, "test"))
+    np.save(path, np.linspace(0, 2 * np.pi, 40).reshape(20, 2))
+    assert float(ArrayFile(path, "torus").sample(20, generator(0, "test")).abs().max()) <= np.pi + 1e-6
+
+
+def test_only_an_array_is_told_of_its_space() -> None:
+    assert named("a.npy", geometry="sphere") == ArrayFile(Path("a.npy"), "sphere")
+    assert named("array", Path("b.pt"), geometry="torus") == ArrayFile(Path("b.pt"), "torus")
+    with pytest.raises(ValueError, match=r"moons knows its geometry: leave sphere out"):
+        named("moons", geometry="sphere")
+
+
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.npy: no such file"):
         read_points(tmp_path / "none.npy")

@@ -1,9 +1,12 @@
 """The command line."""
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
@@ -12,10 +15,10 @@ from papertrio_shared.seed import generator as seeded
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .baselines.ot_cfm import Solver
-from .compare import DEFAULT, default_methods, methods_of, write_comparison
+from .compare import DEFAULT, FLOW, default_methods, methods_of, presets_of, write_comparison
 from .compare import compare as run_comparison
 from .config import TrainConfig
-from .data import Toy, named
+from .data import Geometry, Toy, named
 from .devices import is_writer
 from .fields import KernelField
 from .geometry import space_of
@@ -24,7 +27,6 @@ from .models import latents
 from .paper import SMOKE as SMOKE_SCALE
 from .paper import Scale, reproduce
 from .particles import flow_particles
-from .pictures import animate, picture_of_samples, save_picture
 from .presets import DEMO, PRESETS, SMOKE
 from .sample import load, write_array, write_samples
 from .train import resume as resume_run
@@ -43,8 +45,13 @@ def train(
     Args:
         config: A data set's name, then overrides.
         out: Folder of the run; runs/NAME where none is given.
-        resume: Folder of a run to go on with; its own config is used.
+        resume: Folder of a run to go on with, by its own config: no other is to be given.
     """
+    config = _found_from_anywhere(config)
+    if resume is not None and (out is not None or config not in (PRESETS["8gaussians"], run_config(resume))):
+        raise ValueError(
+            f"--resume {resume} goes on with the run's own config: leave data set, overrides and --out out"
+        )
     name = config.data.name if isinstance(config.data, Toy) else type(config.data).__name__.lower()
     _train_and_report(config, out or Path("runs") / name, resume)
 
@@ -104,11 +111,15 @@ def evaluate(
 def particles(
     data: Annotated[str, tyro.conf.Positional],
     path: Annotated[Path | None, tyro.conf.arg(name="data.path")] = None,
+    geometry: Annotated[Geometry | None, tyro.conf.arg(name="data.geometry")] = None,
     out: Path | None = None,
     count: int = 2000,
     points: int = 4000,
     steps: int = 300,
     divergence: str = "kl_qp",
+    level: Literal["density", "exact"] = "density",
+    step_rule: Literal["fixed", "backtracking"] = "fixed",
+    negatives: Literal["same", "cross_fit"] = "same",
     step_size: float = 0.5,
     seed: int = 0,
     field: KernelField | BiSoftmax | SinkhornDrift | SlicedWasserstein | None = None,
@@ -118,16 +129,25 @@ def particles(
     Args:
         data: Name of a data set, or a .npy, .npz or .pt file.
         path: The file or folder of a data set that is read from one.
+        geometry: The space that the rows of an array lie in; Euclidean where none is given.
         out: Folder of the results; runs/particles-NAME where none is given.
         count: Number of particles.
         points: Number of real points they flow to.
         steps: Number of steps.
         divergence: kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed, or alpha(a) with a number a.
+        level: The velocity of the densities, or the exact one, the gradient of the energy of the smoothed particles.
+        step_rule: Steps of one size, or each searched along the energy, which takes the exact level and
+            keeps each particle in its own field.
+        negatives: All particles, each left out of its own field, or each half of them sees the other.
         step_size: Share of the velocity taken in a step.
         seed: Of particles and points.
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
-    source, folder = named(data, path), out or Path("runs") / f"particles-{Path(data).stem}"
+    source, folder = named(data, path, geometry=geometry), out or Path("runs") / f"particles-{Path(data).stem}"
+    if field is not None and level == "exact":
+        raise ValueError(
+            f"level: exact is of a divergence's own field, {type(field).__name__} has one level: leave it out"
+        )
     space, stream = space_of(source.geometry), seeded(seed, "particles")
     y = source.sample(points, stream)
     start = latents(count, dimension=source.dimension, geometry=source.geometry, generator=stream)
@@ -137,23 +157,29 @@ def particles(
         steps=steps,
         divergence=divergence,
         manifold=space,
-        field="density" if field is None else field,
+        field=level if field is None else field,
+        negatives=negatives,
         step_size=step_size,
+        step_rule=step_rule,
         snapshots=min(steps + 1, 40),
-        self_terms="leave_one_out",
+        generator=seeded(seed, "flow"),
+        self_terms="leave_one_out" if negatives == "same" and step_rule == "fixed" else "keep",
     )
-    print(report.table(evaluate_cloud(way[-1], source, seed=seed)))
-    write_array(way[-1], folder / "particles.npy")
-    picture = picture_of_samples(way[-1], y, geometry=source.geometry)
-    save_picture(picture, folder / "particles.png")
+    evaluation = evaluate_cloud(way[-1], source, seed=seed)
+    print(report.table(evaluation))
+    write_array(source.location + source.scale * way[-1], folder / "particles.npy")
     name = divergence if field is None else type(field).__name__
-    titles = [f"{name}, step {round(i * steps / (len(way) - 1))}" for i in range(len(way))]
-    animate(list(way), titles, y, folder / "particles.gif", geometry=source.geometry)
+    moments = {round(i * steps / (len(way) - 1)): points for i, points in enumerate(way)}
+    report.write_particles(
+        folder, evaluation, moments, y, source, name=name, title=Path(data if path is None else path).stem
+    )
     _list(folder)
 
 
 def compare(
     data: Annotated[str, tyro.conf.Positional],
+    path: Annotated[Path | None, tyro.conf.arg(name="data.path")] = None,
+    geometry: Annotated[Geometry | None, tyro.conf.arg(name="data.geometry")] = None,
     methods: str | None = None,
     seeds: int = 5,
     seconds: float = 20.0,
@@ -164,9 +190,11 @@ def compare(
     """Train methods on an equal budget of CPU seconds and measure them side by side; run again, it goes on.
 
     Args:
-        data: Name of a data set, all, or a .npy or .pt file.
+        data: Name of a data set, all, or a .npy, .npz or .pt file.
+        path: The file of a data set that is read from one.
+        geometry: The space that the rows of an array lie in; Euclidean where none is given.
         methods: Names with commas between them; the data set's preset comes first in any case. Where none is named,
-            one of each kind, OT-CFM only where torchcfm is installed.
+            one of each kind that exists in the space, OT-CFM only where torchcfm is installed.
         seeds: How many, from zero.
         seconds: CPU seconds of training for each run, on one thread.
         draws: Pairs of draws behind W₂ and its floor, for each seed.
@@ -174,10 +202,24 @@ def compare(
         out: Folder of the results; runs/compare-NAME where none is given.
     """
     folder = out or Path("runs") / f"compare-{Path(data).stem}"
-    chosen = default_methods() if methods is None else methods_of(methods)
-    if methods is None and chosen != DEFAULT:
-        print("ot_cfm is left out: torchcfm is not installed (extra gradient-flow-drifting[ot-cfm])")
-    entries = run_comparison(data, chosen, folder, seeds=seeds, seconds=seconds, draws=draws, jobs=jobs)
+    space = next(iter(presets_of(data, path, geometry).values())).data.geometry
+    chosen = default_methods(space) if methods is None else methods_of(methods)
+    for name in DEFAULT if methods is None else ():
+        if name not in chosen:
+            missing = "torchcfm is not installed (extra gradient-flow-drifting[ot-cfm])"
+            print(f"{name} is left out: {missing if name == FLOW else f'it does not know the {space}'}")
+    with _interrupted("run the same command again, and it goes on"):
+        entries = run_comparison(
+            data,
+            chosen,
+            folder,
+            seeds=seeds,
+            seconds=seconds,
+            draws=draws,
+            jobs=jobs,
+            path=None if path is None else path.resolve(),
+            geometry=geometry,
+        )
     print(write_comparison(entries, folder, seconds=seconds))
     _list(folder, ".md", ".json")
 
@@ -201,15 +243,18 @@ def demo(out: Path = Path("runs/demo-gradient-flow-drifting"), smoke: bool = Fal
     """Train a one-step generator on eight Gaussians, in well under a minute.
 
     Args:
-        out: Folder of the results; a demo that was finished there is only measured and drawn again.
+        out: Folder of the results; a demo that was begun there is taken to its end, and measured and drawn again.
         smoke: A few steps only, to see that all works.
     """
-    _train_and_report(SMOKE if smoke else DEMO, out)
+    config = SMOKE if smoke else DEMO
+    begun = (out / "config.json").exists() and run_config(out) == config
+    _train_and_report(config, out, out if begun else None)
 
 
 def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = None) -> None:
     start = time.perf_counter()
-    folder = start_run(config, folder) if resume is None else resume_run(resume)
+    with _interrupted(f"go on with: gradient-flow-drifting train --resume {resume or folder}"):
+        folder = start_run(config, folder) if resume is None else resume_run(resume)
     if not is_writer():
         return
     trained = time.perf_counter()
@@ -217,6 +262,22 @@ def _train_and_report(config: TrainConfig, folder: Path, resume: Path | None = N
     print("\n".join([report.table(evaluation), *report.write_verdict(folder)]))
     print(f"trained in {trained - start:.0f} s, measured and drawn in {time.perf_counter() - trained:.0f} s")
     _list(folder)
+
+
+@contextmanager
+def _interrupted(advice: str) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\n{advice}", file=sys.stderr)
+        raise
+
+
+def _found_from_anywhere(config: TrainConfig) -> TrainConfig:
+    """The same config with whole paths of its files: a run is resumed and measured from any folder."""
+    files = {name: path.resolve() for name, path in vars(config.data).items() if isinstance(path, Path)}
+    return replace(config, data=replace(config.data, **files)) if files else config  # type: ignore[arg-type]
 
 
 def _list(folder: Path, *more: str) -> None:

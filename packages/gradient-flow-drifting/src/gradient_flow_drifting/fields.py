@@ -52,10 +52,12 @@ class KernelField:
 
     Attributes:
         bandwidths: Scales whose velocities are averaged; on the sphere in radians.
-        divergence: Names of divergences with their weights.
+        divergence: Names of divergences with their weights; kl_qp, kl_pq, chi2_qp, chi2_pq, js, hellinger2, mmd2, mixed
+            or alpha(a) with a number a.
         log_weight_limit: Bound of each divergence's log weight; None for no bound.
         max_step: Bound of the velocity's length (`"bandwidth"`: the largest of them); None for no bound.
-        kernel: One of `KERNELS`; None for that of the geometry (`kernel_of`).
+        kernel: gaussian, laplace, sharp_laplace or inverse_multiquadric; on the sphere von_mises_fisher,
+            geodesic_gaussian or sphere_heat; on the torus wrapped_gaussian; None for that of the space.
 
     Example:
         >>> import torch

@@ -45,6 +45,28 @@ def picture_of_images(
     return figure
 
 
+def picture_of_image_points(points: Float[Tensor, "n d"], data: Distribution, *, rows: int = 8) -> Figure:
+    """Points that are images, beside real images.
+
+    Args:
+        points: Standardised.
+        data: Images.
+        rows: Of the grid.
+
+    Returns:
+        Two panels.
+    """
+    assert data.image_shape is not None
+    real = data.sample(rows * _COLUMNS, torch.Generator().manual_seed(0))
+    figure = Figure(figsize=(8.4, 4.2 * rows / _COLUMNS + 0.5), layout="constrained")
+    panels = {"particles": points[: _COLUMNS * rows], "real images": real}
+    for axes, (title, each) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        blank = torch.nn.functional.pad(each, (0, 0, 0, -len(each) % _COLUMNS))
+        _tile(axes, data.location + data.scale * blank, data.image_shape, _COLUMNS)
+        axes.set_title(title, fontsize=11)
+    return figure
+
+
 def picture_of_nearest(generator: OneStep, data: Distribution, *, seed: int = 0) -> Figure:
     """Samples above the training images nearest to them, to see that they are no copies.
 
@@ -92,7 +114,7 @@ def _tile(axes: Axes, images: Float[Tensor, "n d"], shape: tuple[int, int, int],
     channels, height, width = shape
     padded = torch.nn.functional.pad(images.reshape(-1, *shape).clamp(0, 1), (0, 1, 0, 1), value=0.5)
     tiled = padded.reshape(-1, columns, channels, height + 1, width + 1).permute(0, 3, 1, 4, 2)
-    picture = tiled.reshape(-1, columns * (width + 1), channels)[:-1, :-1]
+    picture = tiled.reshape(-1, columns * (width + 1), channels)[:-1, :-1].numpy()
     options: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1} if channels == 1 else {}
     axes.imshow(picture[..., 0] if channels == 1 else picture, interpolation="nearest", **options)
     axes.set_xticks([])

@@ -49,7 +49,8 @@ def picture_of_samples(
     for i, (title, layers) in enumerate(clouds.items()):
         axes = _axes(figure, (1, 3, i + 1), geometry, real)
         for points, colour in layers:
-            axes.scatter(*_plane(points, geometry), s=2, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+            _dots(axes, points, geometry, colour)
+        _name_coordinates(axes, real, geometry)
         axes.set_title(title, pad=12 if geometry == "sphere" else 6)
     return figure
 
@@ -78,7 +79,8 @@ def picture_of_clouds(
     for i, (title, points) in enumerate(clouds.items()):
         axes = _axes(figure, (down, across, i + 1), geometry, real)
         for cloud, colour in ((real, REAL), (points, MODEL)):
-            axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+            _dots(axes, cloud, geometry, colour)
+        _name_coordinates(axes, real, geometry)
         axes.set_title(title, pad=12 if geometry == "sphere" else 6, fontsize=10)
     return figure
 
@@ -107,7 +109,7 @@ def picture_of_evolution(
         for column, (step, points) in enumerate(zip(steps, moments, strict=True)):
             axes = _axes(figure, (len(ways), len(steps), row * len(steps) + column + 1), geometry, real)
             for cloud, colour in ((real, REAL), (points, MODEL)):
-                axes.scatter(*_plane(cloud, geometry), s=1.5, color=colour, alpha=0.6, linewidths=0, rasterized=True)
+                _dots(axes, cloud, geometry, colour)
             axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
             if row == 0:
                 axes.set_title(f"step {step}", fontsize=9)
@@ -175,7 +177,7 @@ def picture_of_diagnostics(rows: Sequence[dict[str, Any]], stretches: Sequence[t
     """Energy, log ratio, loss and modes over the steps.
 
     Args:
-        rows: Of `metrics.jsonl`.
+        rows: Of `metrics.jsonl`; of particles, which have no loss, of `field_diagnostics`.
         stretches: Name and number of steps of each stretch of the run, in order.
 
     Returns:
@@ -201,9 +203,11 @@ def picture_of_diagnostics(rows: Sequence[dict[str, Any]], stretches: Sequence[t
     ratio.set_yscale("symlog", linthresh=1.0)
     ratio.set_title("log p/q at the model's points")
     ratio.legend(frameon=False)
-    loss.semilogy(steps, of("loss"), color=ACCENT, label="loss")
+    with_loss = bool(rows) and "loss" in rows[0]
+    if with_loss:
+        loss.semilogy(steps, of("loss"), color=ACCENT, label="loss")
     loss.semilogy(steps, of("velocity_squared"), color=MODEL, label="mean squared velocity")
-    loss.set_title("loss and field")
+    loss.set_title("loss and field" if with_loss else "field")
     loss.legend(frameon=False)
     for axes in rest:
         axes.plot(steps, of("coverage"), color=ACCENT, label="mode coverage")
@@ -252,6 +256,7 @@ def animate(
     canvas = FigureCanvasAgg(figure)
     axes = _axes(figure, (1, 1, 1), geometry, real)
     axes.scatter(*_plane(real[:3000], geometry), s=2, color="#d5dae0", linewidths=0)
+    _name_coordinates(axes, real, geometry)
     start = _plane(frames[0], geometry)
     sector = ((np.arctan2(start[1], start[0]) / (2 * np.pi) + 0.5) * len(_HUES)).astype(int) % len(_HUES)
     points = axes.scatter(*start, s=5, c=_HUES[sector], linewidths=0)
@@ -350,6 +355,19 @@ def _axes(figure: Figure, position: tuple[int, int, int], geometry: Geometry, re
     axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     axes.tick_params(labelsize=8)
     return axes
+
+
+def _dots(axes: Axes, points: Tensor, geometry: Geometry, colour: str) -> None:
+    """A cloud; the fewer its points, the larger they are drawn."""
+    size = min(max(4000 / max(len(points), 1), 1.5), 8.0)
+    axes.scatter(*_plane(points, geometry), s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+
+
+def _name_coordinates(axes: Axes, real: Tensor, geometry: Geometry) -> None:
+    """Say which coordinates are shown where there are others."""
+    if geometry != "sphere" and real.shape[1] > 2:
+        axes.set_xlabel(f"coordinate 1 of {real.shape[1]}", fontsize=8)
+        axes.set_ylabel("coordinate 2", fontsize=8)
 
 
 def _plane(points: Tensor, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from .config import SETTLING, TrainConfig
 from .data import ArrayFile, Digits, GeneratedLatents, SphereMixture, Toy, named
-from .encoders import LearntEncoder
+from .encoders import LearntEncoder, Pixels
 from .guidance import Guidance
-from .models import ResidualConfig, TransformerConfig
+from .models import GeneratorConfig, ResidualConfig, TransformerConfig
 from .stretches import FeatureDrifting, ParticleFlow, Regression
 
 _PLACES = ("earthquakes-sphere", "floods-sphere", "fires-sphere", "volcanoes-sphere")
@@ -72,6 +72,13 @@ PRESETS: dict[str, TrainConfig] = {
         objective=replace(SETTLING, steps=200, batch=256, positives=512),
     ),
     "array": TrainConfig(data=ArrayFile()),
+    "array-conditional": TrainConfig(
+        data=ArrayFile(),
+        generator=GeneratorConfig(condition="class"),
+        flow=_NO_FLOW,
+        regression=_NO_REGRESSION,
+        objective=FeatureDrifting(encoder=Pixels()),
+    ),
     "digits": TrainConfig(
         data=Digits(),
         generator=ResidualConfig(),

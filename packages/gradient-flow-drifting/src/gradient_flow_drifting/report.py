@@ -1,31 +1,33 @@
 """What a finished run leaves: samples, figures, pictures, an animation and one page that holds all of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from papertrio_shared.checkpoint import atomic_write, load_state
-from papertrio_shared.run import read_config, read_metrics
+from papertrio_shared.run import config_to_dict, environment, read_config, read_metrics
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
 from .baselines.ot_cfm import Solver
-from .config import TrainConfig
+from .config import WATCHED_BANDWIDTHS, WATCHED_SHARES, TrainConfig
+from .data import Source
+from .diagnostics import field_diagnostics
 from .drift import drift
 from .geometry import kernel_of, space_of
-from .image_pictures import picture_of_images, picture_of_nearest
+from .image_pictures import picture_of_image_points, picture_of_images, picture_of_nearest
 from .judge import Judge
 from .metrics import Evaluation, evaluate
 from .models import OneStep
-from .page import IMAGES, image, write_page
+from .page import IMAGES, html_table, image, write_page
 from .pictures import animate, grid_of, picture_of_diagnostics, picture_of_field, picture_of_samples, save_picture
 from .sample import drawer, load, write_samples
 from .stretches import FeatureDrifting
 from .threads import limited_threads
 from .train import CHECKPOINT, frame_steps, run_config
 
-SHOWN = 4_000
+SHOWN, WATCHED = 4_000, 1024
 
 
 def write_results(folder: Path) -> Evaluation:
@@ -188,6 +190,67 @@ def write_pictures(folder: Path, config: TrainConfig, generator: OneStep) -> lis
     return paths
 
 
+def write_particles(
+    folder: Path,
+    evaluation: Evaluation,
+    moments: Mapping[int, Tensor],
+    real: Tensor,
+    data: Source,
+    *,
+    name: str,
+    title: str,
+) -> Path:
+    """Draw particles over the data, their diagnostics and their way, and write `particles.html` that shows all of it.
+
+    Args:
+        folder: Where to write.
+        evaluation: Figures of the particles at the end.
+        moments: Standardised particles by the number of steps they took, from the start to the end.
+        real: Standardised points of the data.
+        data: The data.
+        name: What moved them.
+        title: What the data is called.
+
+    Returns:
+        The page.
+    """
+    (start, *_), (*_, end) = moments, moments
+    geometry, end_points = data.geometry, moments[end]
+    cut = 256 if geometry == "torus" else WATCHED  # whose kernel is slow
+    wide = geometry == "euclidean" and data.dimension > 3
+    bandwidths = tuple(share * data.dimension**0.5 for share in WATCHED_SHARES) if wide else WATCHED_BANDWIDTHS
+    rows = [
+        {"step": step, **field_diagnostics(points[:cut], real[:cut], data, bandwidths=bandwidths)}
+        for step, points in (moments.items() if min(len(moments[start]), len(real)) > 1 else ())
+    ]
+    if data.image_shape is None:
+        paths = [save_picture(picture_of_samples(end_points, real, geometry=geometry), folder / "particles.png")]
+        titles = [f"{name}, step {step}" for step in moments]
+        paths += animate(list(moments.values()), titles, real, folder / "particles.gif", geometry=geometry)
+    else:
+        paths = [save_picture(picture_of_image_points(end_points, data), folder / "particles.png")]
+    if rows:
+        paths.insert(1, save_picture(picture_of_diagnostics(rows, [(name, end)]), folder / "diagnostics.png"))
+    titles_of = {
+        "particles.png": "Particles at the end, and "
+        + ("the data (grey)" if data.image_shape is None else "images of the data"),
+        "particles.gif": "Their way; each keeps the colour of the direction in which it started",
+        "diagnostics.png": "Diagnostics along the way: energy and log ratio of KL(q‖p) by the bandwidth "
+        f"{bandwidths[1]:.2g}, whatever moves the particles",
+    }
+    shown = "".join(image(path, titles_of[path.name]) for path in paths if path.suffix in IMAGES)
+    body = (
+        f"<p>{len(end_points):,} particles moved by {name} in {end} steps.</p>\n{_figures(evaluation, data)}\n{shown}"
+    )
+    return write_page(
+        folder / "particles.html",
+        f"Particles: {title}",
+        body,
+        data=json.dumps(config_to_dict(data), indent=2, ensure_ascii=False),
+        environment=json.dumps(environment(), indent=2),
+    )
+
+
 def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path]) -> Path:
     """Write `report.html`: figures, pictures, config and environment in one file that needs no other.
 
@@ -199,18 +262,36 @@ def write_report(folder: Path, evaluation: Evaluation, pictures: Sequence[Path])
     Returns:
         The file.
     """
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    cells = ((name, _number(value), _number(floor), _ratio(value, floor)) for name, value, floor in evaluation.rows())
-    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
+    facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     shown = "".join(image(path, _TITLES.get(path.stem, path.stem)) for path in pictures if path.suffix in IMAGES)
-    body = _BODY.format(rows=rows, draws=evaluation.draws, shown=shown)
+    body = f"{_figures(evaluation, run_config(folder).data)}\n{shown}"
     return write_page(
         folder / "report.html",
         folder.name,
         body,
         config=json.dumps(read_config(folder), indent=2, ensure_ascii=False),
-        environment=json.dumps(environment, indent=2),
+        environment=json.dumps(facts, indent=2),
     )
+
+
+def _figures(evaluation: Evaluation, data: Source) -> str:
+    """The table and what its lines mean, as HTML."""
+    rows = [[name, _number(value), _number(floor), _ratio(value, floor)] for name, value, floor in evaluation.rows()]
+    pairs = "one pair" if evaluation.draws == 1 else f"mean over {evaluation.draws} pairs"
+    there = evaluation.figures()
+    words = [
+        "The floor is the same figure between two independent real draws.",
+        f"W₂: 2,000 points against 2,000, {pairs} of draws; sliced W₂: 50,000 against 50,000.",
+        *(text for name, text in _MEANINGS.items() if name in there),
+    ]
+    if data.size is not None:
+        words.append("Where fewer rows are kept for measuring than these counts, it is all of them.")
+    if data.scale != 1:
+        words.append(
+            f"Figures and pictures are in standardised units, one of which is {data.scale:.4g} of the data's own; "
+            "the samples in the file are in the data's own."
+        )
+    return f"{html_table(['', 'samples', 'floor', 'ratio'], rows)}\n<p>{' '.join(words)}</p>"
 
 
 def _number(value: float) -> str:
@@ -264,12 +345,12 @@ _TITLES = {
     "training": "The same latents over time: as particles first, then as the network takes them",
 }
 
-
-_BODY = """<table><tr><th></th><th>samples</th><th>floor</th><th>ratio</th></tr>{rows}</table>
-<p>The floor is the same figure between two independent real draws. W₂: 2,000 points against 2,000, mean over {draws}
-pairs of draws; sliced W₂: 50,000 against 50,000; MMD²: without bias, so about zero either way for real points; mode
-coverage: share of the modes that hold at least half of their fair share within 3σ; off-support: share of the samples
-farther from 20,000 real points than 99 % of real points are; missed: share of the real points as far from the samples.
-Of a file with fewer rows kept for measuring, all of them stand for these counts.</p>
-{shown}
-"""
+_MEANINGS = {
+    "mmd2": "MMD²: without bias, so about zero either way for real points.",
+    "off_support": "Off-support: share of the samples farther from 20,000 real points than 99 % of real points are; "
+    "missed: share of the real points as far from the samples.",
+    "coverage": "Mode coverage: share of the modes that hold at least half of their fair share within 3σ; "
+    "high-quality share: that of the samples within 3σ of a mode.",
+    "precision": "Precision, recall, density and coverage by the neighbourhoods of 5,000 points in the space of "
+    "features; of these the Fréchet and the kernel distance as well.",
+}

@@ -9,11 +9,12 @@ from pathlib import Path
 from ..baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from ..baselines.ot_cfm import OtCfm
 from ..config import TrainConfig
-from ..data import named
+from ..data import Geometry, named
+from ..data.named import FROM_FILES
 from ..divergences import DIVERGENCES
 from ..fields import KernelField, divergence_of
 from ..presets import PRESETS
-from ..stretches import Drifting, ParticleFlow, Regression
+from ..stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 
 OURS = "preset"
 FLOW = "ot_cfm"
@@ -21,6 +22,7 @@ EVALUATIONS = {FLOW: (1, 10, 100)}
 SETS = ("8gaussians", "25grid", "moons", "checkerboard", "swissroll", "pinwheel", "two_spirals", "ring", "sphere")
 LONGEST_STEP = 0.3  # of weights that grow without bound; with 0.8 `mixed` collapsed on 25grid
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)  # from the start a coarse scale is needed: up to 0.4 some sets collapse
+NOT_ON_THE_TORUS = ("bi_softmax", "bi_softmax_floor", "sliced")
 DEFAULT = (OURS, "kl_qp", "mixed", "mmd2", "bi_softmax", "sinkhorn", "sliced", FLOW)
 
 
@@ -49,8 +51,11 @@ METHODS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
 }
 
 
-def default_methods() -> tuple[str, ...]:
-    """One method of each kind; OT-CFM only where torchcfm is installed.
+def default_methods(geometry: Geometry = "euclidean") -> tuple[str, ...]:
+    """One method of each kind that exists in a space; OT-CFM only where torchcfm is installed.
+
+    Args:
+        geometry: The space.
 
     Returns:
         The names.
@@ -60,7 +65,8 @@ def default_methods() -> tuple[str, ...]:
         ('preset', 'kl_qp', 'mixed')
     """
     installed = find_spec("torchcfm") is not None
-    return tuple(name for name in DEFAULT if installed or name != FLOW)
+    absent = {FLOW: not installed, **dict.fromkeys(NOT_ON_THE_TORUS, geometry == "torus")}
+    return tuple(name for name in DEFAULT if not absent.get(name))
 
 
 def methods_of(text: str) -> tuple[str, ...]:
@@ -90,27 +96,37 @@ def methods_of(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([OURS, *names]))
 
 
-def presets_of(data: str) -> dict[str, TrainConfig]:
+def presets_of(data: str, path: Path | None = None, geometry: Geometry | None = None) -> dict[str, TrainConfig]:
     """The presets of a data set's name, of all of them, or of a file of points.
 
     Args:
-        data: One of `SETS`, `all`, or the path of a `.npy`, `.npz` or `.pt` file.
+        data: One of `SETS`, `all`, a set that is read from a user's file, or the path of a `.npy`, `.npz` or
+            `.pt` file.
+        path: The user's file, of a set that is read from one.
+        geometry: The space that the rows of an array lie in; Euclidean where None.
 
     Returns:
         Presets by the name of their set.
 
     Raises:
-        ValueError: If the set is unknown; the nearest is suggested.
+        ValueError: If the set is unknown, in which case the nearest is suggested, or holds images; or as `named` does.
 
     Example:
         >>> list(presets_of("25grid"))
         ['25grid']
     """
     if data == "all":
+        if path is not None or geometry is not None:
+            raise ValueError("all: these sets are read from no file: leave path and geometry out")
         return {name: PRESETS[name] for name in SETS}
-    if Path(data).suffix in (".npy", ".npz", ".pt"):
-        return {Path(data).stem: replace(PRESETS["array"], data=named(data))}
-    if data not in PRESETS or data == "array":
-        near = get_close_matches(data, (*SETS, "all"), n=1, cutoff=0.0)[0]
-        raise ValueError(f"no data set is called {data!r}: did you mean {near!r}? There are {', '.join(SETS)} and all")
-    return {data: PRESETS[data]}
+    if (data in PRESETS and isinstance(PRESETS[data].objective, FeatureDrifting)) or data == "images":
+        raise ValueError(f"{data}: compare trains perceptrons, which are for points and not for images: use train")
+    if data not in PRESETS and Path(data).suffix not in (".npy", ".npz", ".pt"):
+        names = (*SETS, *(name for name in FROM_FILES if name in PRESETS), "all")
+        near = get_close_matches(data, names, n=1, cutoff=0.0)[0]
+        listed = ", ".join(names)
+        raise ValueError(f"no data set is called {data!r}: did you mean {near!r}? There are {listed}, and .npy files")
+    name, preset = (data, PRESETS[data]) if data in PRESETS else (Path(data).stem, PRESETS["array"])
+    if path is None and geometry is None and data in PRESETS:
+        return {name: preset}
+    return {name: replace(preset, data=named(data, path, geometry=geometry))}

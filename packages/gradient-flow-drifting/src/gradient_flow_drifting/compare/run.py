@@ -17,6 +17,7 @@ from papertrio_shared.progress import progress
 
 from ..baselines.ot_cfm import matcher
 from ..config import TrainConfig
+from ..data import Geometry
 from ..diagnostics import DivergedError
 from ..report import evaluate_run, write_evaluation
 from ..sample import load
@@ -77,7 +78,16 @@ class Entry:
 
 
 def compare(
-    data: str, methods: tuple[str, ...], folder: Path, *, seeds: int, seconds: float, draws: int, jobs: int
+    data: str,
+    methods: tuple[str, ...],
+    folder: Path,
+    *,
+    seeds: int,
+    seconds: float,
+    draws: int,
+    jobs: int,
+    path: Path | None = None,
+    geometry: Geometry | None = None,
 ) -> list[Entry]:
     """Train and measure each method on an equal budget, or go on with what was begun.
 
@@ -89,6 +99,7 @@ def compare(
         seconds: CPU seconds of training, on one thread.
         draws: Pairs of draws behind W₂ and its floor, for each run.
         jobs: Runs at a time, each on one thread.
+        path, geometry: See `presets_of`.
 
     Returns:
         The entries, set by set, in the order of the methods.
@@ -100,7 +111,7 @@ def compare(
     for name, value in {"seeds": seeds, "seconds": seconds, "draws": draws, "jobs": jobs}.items():
         if not value > 0:
             raise ValueError(f"{name} = {value}: give a positive number")
-    presets = presets_of(data)
+    presets = presets_of(data, path, geometry)
     if FLOW in methods:
         matcher()
     kinds = [(name, preset, method) for name, preset in presets.items() for method in methods]

@@ -43,6 +43,11 @@ class ArrayFile(Rows):
                 raise ValueError(f"{self.path}: a row is off the unit sphere by {off:.3g}: normalise the rows")
             points = torch.nn.functional.normalize(points, dim=1)
         if self.geometry == "torus":
+            beyond = (points.abs() > 2 * torch.pi * (1 + 1e-6)).any(1)
+            if bool(beyond.any()):
+                row = int(beyond.nonzero()[0])
+                value = float(points[row].abs().max())
+                raise ValueError(f"{self.path}: row {row}: {value:g} is beyond a turn: give the angles in radians")
             points = torch.remainder(points + torch.pi, 2 * torch.pi) - torch.pi
         return Table(points.numpy(), *classes)
 

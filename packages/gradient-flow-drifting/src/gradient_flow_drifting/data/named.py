@@ -8,6 +8,7 @@ from typing import get_args
 from .angles import TorusCsv
 from .array import ArrayFile
 from .digits import Digits
+from .distribution import Geometry
 from .generated import GeneratedLatents
 from .images import ImageFolder
 from .places import SphereCsv
@@ -24,22 +25,24 @@ _FILES: dict[str, ArrayFile | SphereCsv | TorusCsv | ImageFolder] = {
     "images": ImageFolder(),
     "array": ArrayFile(),
 }
-NAMES = (*get_args(ToyName), "sphere", "digits", *_FILES)
+FROM_FILES = tuple(_FILES)
+NAMES = (*get_args(ToyName), "sphere", "digits", *FROM_FILES)
 
 
-def named(name: str, path: Path | None = None) -> Source:
+def named(name: str, path: Path | None = None, *, geometry: Geometry | None = None) -> Source:
     """The data set of a name, or the array in a file.
 
     Args:
         name: One of `NAMES`, or the path of a `.npy`, `.npz` or `.pt` file.
         path: The user's file or folder, of those sets that are read from one.
+        geometry: The space that the rows of an array lie in; Euclidean where None.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: If there is none of that name, in which case the nearest is suggested, or if it is read from no
-            file and a path is given.
+        ValueError: If there is none of that name, in which case the nearest is suggested, if it is read from no
+            file and a path is given, or if it is no array and a geometry is given.
 
     Example:
         >>> named("moons")
@@ -50,6 +53,13 @@ def named(name: str, path: Path | None = None) -> Source:
         Traceback (most recent call last):
         ValueError: no data set is called 'mons': did you mean 'moons'? There are 8gaussians, ...
     """
+    is_file = name not in NAMES and Path(name).suffix in (".npy", ".npz", ".pt")
+    if geometry is not None:
+        if not is_file and name != "array":
+            raise ValueError(f"{name} knows its geometry: leave {geometry} out; only an array is told of one")
+        array = named(name, path)
+        assert isinstance(array, ArrayFile)
+        return replace(array, geometry=geometry)
     if name in _FILES:
         return _FILES[name] if path is None else replace(_FILES[name], path=path)
     if path is not None:
@@ -58,7 +68,7 @@ def named(name: str, path: Path | None = None) -> Source:
         return SphereMixture()
     if name == "digits":
         return Digits()
-    if Path(name).suffix in (".npy", ".npz", ".pt"):
+    if is_file:
         return ArrayFile(Path(name))
     if name not in NAMES:
         near = get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]

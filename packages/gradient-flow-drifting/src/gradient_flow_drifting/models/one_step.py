@@ -115,7 +115,9 @@ class OneStep(nn.Module):
     ) -> None:
         super().__init__()
         if config.condition != "none" and classes < 1:
-            raise ValueError(f"generator.condition = {config.condition}: the data has no labels: set it to none")
+            raise ValueError(
+                f"generator.condition = {config.condition}: the data has no labels: give some, or set it to none"
+            )
         self.config, self.dimension, self.geometry = config, dimension, geometry
         self.latent_dimension = dimension if latent_dimension is None else latent_dimension
         self.classes = 0 if config.condition == "none" else classes
