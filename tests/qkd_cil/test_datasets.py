@@ -14,10 +14,9 @@ from qkd_cil.data.datasets import (
     ArraysConfig,
     Cifar100Config,
     DigitsConfig,
-    FolderConfig,
     SkippedImagesWarning,
-    read_image,
 )
+from qkd_cil.data.folders import FolderConfig, read_image
 from qkd_cil.data.images import as_images
 from sklearn.datasets import load_digits
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from cil_small import QUICK, TINY, small_scenario
 from qkd_cil import Evaluation, SimpleCIL, accuracy_matrix, evaluate, summarise
+from qkd_cil.evaluate import calibration, probe
 from torch import Tensor
 
 LABELS = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])  # tasks of four, two and four images
@@ -103,6 +104,11 @@ def test_answers_become_labels_through_the_order_of_the_classes() -> None:
     assert found.accuracy_given_task == pytest.approx(10 / 25)
     assert found.routing_accuracy == pytest.approx(15 / 25)
     torch.testing.assert_close(found.routing, torch.tensor([[0.3, 0.7], [0.3, 0.7]]))
+    entropy = -(0.3 * np.log(0.3) + 0.7 * np.log(0.7)) / np.log(2)
+    assert found.gate_entropy == pytest.approx(entropy, rel=1e-6)
+    ((count, weight, right),) = found.gate_calibration
+    assert (count, weight, right) == (25, pytest.approx(0.7), pytest.approx(15 / 25))
+    assert found.gate_calibration_error == pytest.approx(0.7 - 0.6, abs=1e-6)
     learner.logits = torch.tensor([0.0, 5.0, 0.0, 3.0, 1.0])  # position 1 wins; among the second task's, position 3
     found = evaluate(learner, scenario.test_seen(scenario.train_tasks[1]))
     assert found.predictions_given_task.tolist() == [order[1]] * 10 + [order[3]] * 15
@@ -114,3 +120,39 @@ def test_other_classes_than_those_learned_are_refused() -> None:
     learner.fit_task(scenario.train_tasks[0])
     with pytest.raises(ValueError, match="has learned 2 classes, the test images show 4"):
         evaluate(learner, scenario.test_seen(scenario.train_tasks[1]))
+
+
+def test_transfer_to_tasks_to_come_is_against_the_untouched_network() -> None:
+    summary = summarise(AFTER, probes=[0.6, 0.9], baselines=[0.5, 0.7])
+    assert summary.forward_transfer == pytest.approx(0.15)
+    assert summarise(AFTER).forward_transfer is None
+    assert summarise(AFTER, probes=[0.6], baselines=[0.5, 0.7]).forward_transfer is None
+    assert summarise(AFTER[:1]).forward_transfer is None
+
+
+def test_a_probe_is_the_nearest_mean_of_few_images() -> None:
+    scenario = small_scenario()
+    task, test = scenario.train_tasks[1], scenario.test_seen(scenario.train_tasks[1]).parts[1]
+
+    def colour(images: Tensor) -> Tensor:
+        return images.double().mean((2, 3))
+
+    means = torch.stack([colour(task.train.of_classes([label]).images[:4]).mean(0) for label in sorted(task.classes)])
+    cosines = torch.nn.functional.cosine_similarity(colour(test.images)[:, None], means[None], dim=2)
+    expected = torch.tensor(sorted(task.classes))[cosines.argmax(1)] == test.labels
+    assert probe(colour, task.train, test, per_class=4) == pytest.approx(
+        expected[torch.isin(torch.arange(10), _first(test.labels, 4))].double().mean().item()
+    )
+    assert probe(lambda some: torch.ones(len(some), 2), task.train, test) == pytest.approx(0.5)
+
+
+def _first(labels: Tensor, count: int) -> Tensor:
+    return torch.cat([(labels == label).nonzero()[:count, 0] for label in labels.unique()])
+
+
+def test_calibration_by_hand() -> None:
+    weights = torch.tensor([0.05, 0.55, 0.5, 1.0, 1.0], dtype=torch.float64)
+    right = torch.tensor([False, True, False, True, False])
+    found = calibration(weights, right, bins=10)
+    assert found == ((1, 0.05, 0.0), (2, pytest.approx(0.525), 0.5), (2, 1.0, 0.5))
+    assert calibration(weights[:0], right[:0]) == ()

@@ -41,7 +41,12 @@ def test_run_compare_and_predict(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert status == 0
     assert re.search(r"\| simple \| SimpleCIL \| 2 \| \d+\.\d\d ± \d+\.\d\d \|", out)
     assert re.search(r"\| tuned \| Finetune adapter \| 1 \| \d+\.\d\d \|", out)
-    assert "<img" in (tmp_path / "both" / "comparison.html").read_text()
+    assert "against" not in (tmp_path / "both" / "comparison.md").read_text()  # one seed in common tells nothing
+    page = (tmp_path / "both" / "comparison.html").read_text()
+    assert "<img" in page
+    assert "<th>forward</th>" in page
+    latex = (tmp_path / "both" / "comparison.tex").read_text()
+    assert re.search(r"simple & SimpleCIL & 2 & \d+\.\d\d \$\\pm\$ \d+\.\d\d & .* \\\\\n", latex)
     image = tmp_path / "seven.png"
     Image.fromarray(np.full((8, 8), 200, dtype=np.uint8)).save(image)
     status, out, _ = say(capsys, "predict", simple, image)

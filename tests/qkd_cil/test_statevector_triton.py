@@ -34,7 +34,7 @@ from qkd_cil.ops.statevector import _triton
 
 for real in ("fp32", "fp64"):
     for kernel in (_triton._prepare, _triton._walk_back):
-        for qubits in (1, 6, 16):
+        for qubits in (1, 16):
             launch = _triton._launch(qubits, 2**qubits)
             constants = {"BLOCK": launch.pop("BLOCK")} | ({"rows": 1, "qubits": 1} if qubits == 1 else {})
             signature = {
@@ -58,7 +58,7 @@ def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, str(script)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert len(result.stdout.split()) == 12
+    assert len(result.stdout.split()) == 8
 
 
 @needs_triton

@@ -10,6 +10,7 @@ from .proposals import Proposal, Search
 from .rank import Candidate, Recovery
 from .recover import recover
 from .relax import Relaxed, relax
+from .sample import Samples, load_profile, sample
 from .scattering import pair_distribution, r_grid, structure_function
 from .simulate import SimulationSettings, simulate
 from .target import FitSettings
@@ -24,18 +25,21 @@ __all__ = [
     "Proposal",
     "Recovery",
     "Relaxed",
+    "Samples",
     "Search",
     "SimulationSettings",
     "StructureFit",
     "calibrate",
     "fit",
     "library",
+    "load_profile",
     "pair_distribution",
     "r_grid",
     "read_gr",
     "recover",
     "relax",
     "rw",
+    "sample",
     "simulate",
     "structure_function",
     "write_gr",

@@ -1,4 +1,4 @@
-"""The command line: recover, fit, calibrate, simulate, demo and app."""
+"""The command line: recover, fit, calibrate, simulate, train, sample, demo and app."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,17 +19,23 @@ from .data.structure import read_structure
 from .demo import run_demo, summary
 from .fit import fit as fit_structure
 from .output import result_folder
+from .presets import PRESETS
 from .rank import Recovery
 from .recover import Positions
 from .recover import recover as recover_structures
 from .refine import Delta2, Qdamp
 from .relax import RESTRAINT
 from .report import CALIBRATION_FILES, FIT_FILES, RECOVERY_FILES, write_calibration, write_fit, write_recovery
+from .sample import SAMPLE_FILES, sample_table, write_samples
+from .sample import sample as sample_structures
 from .scattering.form_factors import Radiation
 from .series import curves_of, run_series
 from .simulate import SIMULATION_SETTINGS, SimulationSettings
 from .simulate import simulate as simulate_curve
 from .target import FIT_SETTINGS, FitSettings
+from .train import WEIGHTS
+from .train import resume as resume_run
+from .train import train as start_run
 
 
 def recover(
@@ -203,6 +209,59 @@ def simulate(
     print(f"{len(curve.r)} points from {curve.r[0]:g} to {curve.r[-1]:g} Å: {out}")
 
 
+def train(
+    config: cli.presets(PRESETS) = PRESETS["robust"],  # type: ignore[valid-type]
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train a model that draws structures for a curve.
+
+    Args:
+        config: A preset's name, then overrides.
+        out: Folder of the run; runs/PROFILE where none is given.
+        resume: Folder of a run to go on with; its own config is used.
+    """
+    if resume is not None:
+        folder = resume_run(resume)
+    else:
+        folder = start_run(config, out or Path("runs") / type(config.profile).__name__.lower())
+    print(f"weights: {folder / WEIGHTS}\nfigures: {folder / 'metrics.jsonl'}")
+
+
+def sample(
+    file: tyro.conf.Positional[Path],
+    /,
+    *,
+    weights: Path,
+    out: Path = Path("samples"),
+    count: int = 20,
+    element: str | None = None,
+    seed: int = 0,
+    qmin: float | None = None,
+    qmax: float | None = None,
+    qdamp: float | None = None,
+) -> None:
+    """Draw structures for a measured curve from a trained model, without refining them.
+
+    Args:
+        file: Measured G(r), a .gr file.
+        weights: File of weights, or the folder of a run.
+        out: Folder of the results, made; earlier results in it are replaced.
+        count: How many structures.
+        element: Symbol of the metal; by default the only metal of the file's composition.
+        seed: The same seed gives the same structures.
+        qmin: Lower limit of the transform that made G, 1/Å; by default the file's.
+        qmax: Upper limit of it, 1/Å; by default the file's.
+        qdamp: Damping by the instrument, 1/Å; by default the file's, or else 0.04.
+    """
+    gr = read_gr(file)
+    found = sample_structures(gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp)
+    with result_folder(out, SAMPLE_FILES) as folder:
+        write_samples(folder, found)
+    print(f"{sample_table(found)}\n\nstructures: {out}")
+
+
 def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
     """Simulate a measured particle whose structure is known, and find it.
 
@@ -234,7 +293,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     return cli.main(
-        {"recover": recover, "fit": fit, "calibrate": calibrate, "simulate": simulate, "demo": demo, "app": app},
+        {
+            "recover": recover,
+            "fit": fit,
+            "calibrate": calibrate,
+            "simulate": simulate,
+            "train": train,
+            "sample": sample,
+            "demo": demo,
+            "app": app,
+        },
         prog="cbldm",
         description="From a measured pair distribution function to ranked nanoparticle structures.",
         argv=argv,

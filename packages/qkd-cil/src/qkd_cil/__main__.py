@@ -1,23 +1,28 @@
-"""The command line: `qkd-cil run`, `compare`, `predict`, `demo`."""
+"""The command line: `qkd-cil run`, `compare`, `predict`, `import-pilot`, `demo`."""
 
+import csv
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 from papertrio_shared import cli
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.run import config_to_dict, dict_to_config
 
 from qkd_cil import train
-from qkd_cil.config import RunConfig
-from qkd_cil.data.datasets import DigitsConfig, FolderConfig, data_config, read_image
+from qkd_cil.config import DataChoice, RunConfig
+from qkd_cil.data.datasets import Cifar100Config, DigitsConfig, data_config
+from qkd_cil.data.folders import FolderConfig, images_in
 from qkd_cil.data.scenario import Scenario
-from qkd_cil.learners import QKDConfig, load
+from qkd_cil.devices import is_writer, launch
+from qkd_cil.learners import Learner, QKDConfig, load
+from qkd_cil.pilot import read_pilot
+from qkd_cil.predict import predictions
 from qkd_cil.presets import DEMO, PRESETS
 from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
 
@@ -31,6 +36,7 @@ def run(
     data: Path | None = None,
     weights: Path | None = None,
     strict: bool = False,
+    cache: Path | None = None,
     resume: Path | None = None,
 ) -> None:
     """Learn the tasks of a data set one after another, for one seed or several.
@@ -39,23 +45,26 @@ def run(
         config: What to run.
         seeds: Each gives the order of the classes and everything else that is random in a run of its own.
         out: Folder that gets a folder for each seed; by default runs/<data>-<method>.
-        data: An .npz file or a folder with train and test, instead of the preset's data.
+        data: An .npz file or a folder of images, instead of the preset's data or where they lie.
         weights: A .safetensors file, instead of the preset's weights.
         strict: A file in a folder of images that cannot be read is an error; else it is skipped and counted.
+        cache: Folder where the decoded images of a folder are kept for the next run.
         resume: Finish the runs of this folder; all other settings are read from there.
     """
     if resume is not None:
         _resume(resume)
         return
     if data is not None:
-        config = replace(config, data=data_config(data))
-    if strict and isinstance(config.data, FolderConfig):
-        config = replace(config, data=replace(config.data, strict=True))
+        config = replace(config, data=_data_at(config, data))
+    if isinstance(config.data, FolderConfig) and (strict or cache is not None):
+        kept = config.data.cache if cache is None else cache
+        config = replace(config, data=replace(config.data, strict=strict or config.data.strict, cache=kept))
     if weights is not None:
         config = replace(config, backbone=replace(config.backbone, weights=str(weights)))
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {list(seeds)}: one is given twice; give each once")
     seeded = [_seeded(config, seed) for seed in seeds] or [config]
+    fabric = launch(config.device, config.devices)
     dataset = config.data.load()
     method = method_name(config_to_dict(config.learner)).lower().replace(" ", "-")
     folder = out or Path("runs") / f"{dataset.name}-{method}"
@@ -66,12 +75,14 @@ def run(
     seeded[0].build_learner()
     plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
     plan.update({str(each.seed): each for each in seeded})
-    with atomic_write(folder / PLAN) as temporary:
-        text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    if fabric is not None:
+        fabric.barrier()  # nobody writes before all have looked
+    if is_writer(fabric):
+        _write_plan(folder, plan)
     for each in seeded:
-        train.run(each, folder / str(each.seed), dataset=dataset)
-    _say(folder, [folder / str(each.seed) for each in seeded])
+        train.run(each, folder / str(each.seed), dataset=dataset, fabric=fabric)
+    if is_writer(fabric):
+        _say(folder, [folder / str(each.seed) for each in seeded])
 
 
 def compare(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, out: Path = Path("comparison")) -> None:
@@ -90,23 +101,67 @@ def compare(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, out: Pat
 
 
 def predict(
-    run: Annotated[Path, tyro.conf.Positional], images: Annotated[tuple[Path, ...], tyro.conf.Positional], /
+    run: Annotated[Path, tyro.conf.Positional],
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    out: Path | None = None,
+    strict: bool = False,
+    weights: Path | None = None,
 ) -> None:
-    """Say the class of images with the learner of a finished run.
+    """Say the class of images with a saved learner.
 
     Args:
-        run: Folder of one seed's run, or of several, the first of which answers.
-        images: Image files.
+        run: Folder of one seed's run, or of several, the first of which answers; or a learner's .safetensors file.
+        images: Image files, and folders that hold some, also below.
+        out: A .csv file for the answers, besides saying them.
+        strict: A file that cannot be read as an image is an error; else it is skipped and told at the end.
+        weights: Where the frozen network's weights lie now, if they have moved.
     """
     if not images:
-        raise ValueError("predict needs image files after the folder of the run; give at least one")
-    (found,) = read_runs([run])
-    folder = run if (run / train.RESULT).is_file() else min(run.glob(f"*/{train.RESULT}")).parent
-    learner = load(folder / train.LEARNER)
-    size = learner.backbone.config.img_size
-    labels = learner.predict(np.stack([read_image(path, size) for path in images]))
-    for path, label in zip(images, labels.tolist(), strict=True):
-        print(f"{path}\t{found.results[0]['class_names'][label]}")
+        raise ValueError("predict needs image files or folders after the folder of the run; give at least one")
+    learner, names = _saved(run, weights)
+    rows, skipped = [], []
+    for path, label in predictions(learner, images_in(images), strict=strict):
+        if label is None:
+            skipped.append(path)
+            continue
+        name = names[label] if names else str(label)
+        rows.append((str(path), name, int(learner.task_of_class[learner.classes == label]) + 1))
+        print(f"{path}\t{name}")
+    if out is not None:
+        with atomic_write(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("path", "class", "task"), *rows])
+    if skipped:
+        more = ", …" if len(skipped) > 3 else ""
+        shown = ", ".join(map(str, skipped[:3]))
+        print(f"files skipped since they cannot be read as images: {len(skipped)} ({shown}{more})", file=sys.stderr)
+
+
+def import_pilot(
+    settings: Annotated[Path, tyro.conf.Positional], /, out: Path, data: Path | None = None, weights: Path | None = None
+) -> None:
+    """Read LAMDA-PILOT's settings and write the runs they stand for, ready to start.
+
+    Args:
+        settings: One of its JSON files.
+        out: Folder for the runs; `qkd-cil run --resume` on it starts them.
+        data: Where the images lie.
+        weights: A .safetensors file, instead of the hub's weights.
+    """
+    found = read_pilot(settings)
+    configs = list(found.configs)
+    if data is not None:
+        configs = [replace(each, data=_data_at(each, data)) for each in configs]
+    if weights is not None:
+        configs = [replace(each, backbone=replace(each.backbone, weights=str(weights))) for each in configs]
+    if (out / PLAN).exists():
+        raise ValueError(f"{out}: holds runs already; give another --out, or go on with qkd-cil run --resume {out}")
+    _write_plan(out, {str(each.seed): each for each in configs})
+    first = configs[0]
+    print(f"{settings}: {method_name(config_to_dict(first.learner))}, seeds {', '.join(str(x.seed) for x in configs)}")
+    print(json.dumps(config_to_dict(first), indent=2))
+    print("\n".join(f"note: {note}" for note in found.notes))
+    print(f"start with: qkd-cil run --resume {out}")
 
 
 def demo(out: Path = Path("results/qkd-cil-demo"), smoke: bool = False) -> None:
@@ -129,6 +184,24 @@ def demo(out: Path = Path("results/qkd-cil-demo"), smoke: bool = False) -> None:
     paths = write_comparison(out, found)
     print(f"\n{markdown_table(found)}")
     print("\n".join(map(str, [*paths, *(folder / REPORT for folder in folders)])))
+
+
+def _data_at(config: RunConfig, data: Path) -> DataChoice:
+    """The data at a path; a folder is taken for that of the config's data set."""
+    if isinstance(config.data, FolderConfig) and data.is_dir():
+        return replace(config.data, root=data)
+    if isinstance(config.data, Cifar100Config) and (data / "cifar-100-python").is_dir():
+        return replace(config.data, root=data)
+    return data_config(data)
+
+
+def _saved(run: Path, weights: Path | None) -> tuple[Learner, list[str]]:
+    """A learner and the names of its classes, none where they are not known."""
+    if run.is_file():
+        return load(run, weights=weights), []
+    (found,) = read_runs([run])
+    folder = run if (run / train.RESULT).is_file() else min(run.glob(f"*/{train.RESULT}")).parent
+    return load(folder / train.LEARNER, weights=weights), found.results[0]["class_names"]
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:
@@ -154,12 +227,24 @@ def _resume(folder: Path) -> None:
     if not (folder / PLAN).is_file():
         raise FileNotFoundError(f"{folder}: holds no run ({PLAN} or config.json); give the folder that --out named")
     plan = _read_plan(folder)
+    first = next(iter(plan.values()))
+    fabric = launch(first.device, first.devices)
+    begun = [seed for seed in plan if (folder / seed / "config.json").is_file()]
+    if fabric is not None:
+        fabric.barrier()  # nobody writes before all have looked
     for seed, config in plan.items():
-        if (folder / seed / "config.json").is_file():
-            train.resume(folder / seed)
+        if seed in begun:
+            train.resume(folder / seed, fabric=fabric)
         else:
-            train.run(config, folder / seed)
-    _say(folder, [folder / seed for seed in plan])
+            train.run(config, folder / seed, fabric=fabric)
+    if is_writer(fabric):
+        _say(folder, [folder / seed for seed in plan])
+
+
+def _write_plan(folder: Path, plan: dict[str, RunConfig]) -> None:
+    with atomic_write(folder / PLAN) as temporary:
+        text = json.dumps({seed: config_to_dict(each) for seed, each in plan.items()}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _read_plan(folder: Path) -> dict[str, RunConfig]:
@@ -179,7 +264,13 @@ def _say(folder: Path, runs: Sequence[Path]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
-    commands: dict[str, Callable[..., None]] = {"run": run, "compare": compare, "predict": predict, "demo": demo}
+    commands: dict[str, Callable[..., None]] = {
+        "run": run,
+        "compare": compare,
+        "predict": predict,
+        "import-pilot": import_pilot,
+        "demo": demo,
+    }
     return cli.main(
         commands, prog="qkd-cil", description="Class-incremental learning on pretrained vision transformers.", argv=argv
     )

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig, FolderConfig
+from qkd_cil.data.datasets import ArraysConfig, Cifar100Config, DigitsConfig
+from qkd_cil.data.folders import FolderConfig
 from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.learners.aper import APERConfig
 from qkd_cil.learners.coda_prompt import CODAPromptConfig
@@ -45,7 +46,7 @@ DataChoice = (
     Annotated[DigitsConfig, tyro.conf.subcommand("digits", description="scikit-learn's handwritten digits")]
     | Annotated[ArraysConfig, tyro.conf.subcommand("arrays", description="arrays in an .npz file")]
     | Annotated[Cifar100Config, tyro.conf.subcommand("cifar100", description="CIFAR-100, by torchvision")]
-    | Annotated[FolderConfig, tyro.conf.subcommand("folder", description="a folder with train and test")]
+    | Annotated[FolderConfig, tyro.conf.subcommand("folder", description="a folder of images")]
 )
 LearnerChoice = (
     Annotated[SimpleCILConfig, tyro.conf.subcommand("simple-cil", description="nearest class mean of frozen features")]
@@ -110,6 +111,11 @@ class RunConfig:
         schedule: How a task is trained.
         seed: Of everything random but the order of the classes.
         device: Where it runs; `auto`: on a GPU where there is one.
+        devices: Processes that share every batch, by Lightning Fabric.
+        checkpoint_seconds: Time after which a checkpoint is written within a task; one more follows every task.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     data: DataChoice = field(default_factory=DigitsConfig)
@@ -119,7 +125,16 @@ class RunConfig:
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 1993
     device: str = "auto"
+    devices: int = 1
+    checkpoint_seconds: float = 60.0
 
-    def build_learner(self) -> Learner:
-        """The learner, before its first task."""
-        return self.learner.build(self.backbone, self.schedule, seed=self.seed, device=self.device)
+    def __post_init__(self) -> None:
+        if self.devices < 1 or not self.checkpoint_seconds >= 0:
+            raise ValueError(
+                f"run: devices {self.devices} and checkpoint_seconds {self.checkpoint_seconds}; give 1 or more devices "
+                "and a time that is not negative"
+            )
+
+    def build_learner(self, device: str = "") -> Learner:
+        """The learner, before its first task, on the config's device or the given one."""
+        return self.learner.build(self.backbone, self.schedule, seed=self.seed, device=device or self.device)

@@ -1,10 +1,13 @@
 """How well a learner does on all tasks seen so far, and what a sequence of such results comes to."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from qkd_cil.data.images import LabelledImages
@@ -23,6 +26,8 @@ class Evaluation:
         predictions_given_task: What it says if only the classes of the true task are allowed.
         routing: Mean weight that images of each task (row) give to each task (column); None without routing.
         chosen: Task of the largest weight for each image; None without routing.
+        largest: That weight.
+        entropies: Entropy of each image's weights over that of equal ones.
     """
 
     labels: Int64[Tensor, " n"]
@@ -31,6 +36,8 @@ class Evaluation:
     predictions_given_task: Int64[Tensor, " n"]
     routing: Float[Tensor, "task task"] | None = None
     chosen: Int64[Tensor, " n"] | None = None
+    largest: Float[Tensor, " n"] | None = None
+    entropies: Float[Tensor, " n"] | None = None
 
     def __str__(self) -> str:
         routing = "" if self.routing_accuracy is None else f", routing {100 * self.routing_accuracy:.2f} %"
@@ -57,6 +64,25 @@ class Evaluation:
     def routing_accuracy(self) -> float | None:
         """Share of the images whose own task has the largest weight; None without routing."""
         return None if self.chosen is None else _share(self.chosen == self.tasks)
+
+    @property
+    def gate_entropy(self) -> float | None:
+        """Mean entropy of the weights over that of equal ones, from 0 to 1; None without routing."""
+        return None if self.entropies is None else self.entropies.double().mean().item()
+
+    @property
+    def gate_calibration_error(self) -> float | None:
+        """Expected calibration error of the largest weight as probability of the right task; None without routing."""
+        bins = self.gate_calibration
+        count = sum(number for number, _, _ in bins)
+        return sum(number * abs(weight - right) for number, weight, right in bins) / count if count else None
+
+    @property
+    def gate_calibration(self) -> tuple[tuple[int, float, float], ...]:
+        """Images by their largest weight: how many, mean weight, share sent to the right task."""
+        if self.largest is None or self.chosen is None:
+            return ()
+        return calibration(self.largest, self.chosen == self.tasks)
 
     @property
     def task_confusion(self) -> Int64[Tensor, "task task"]:
@@ -135,6 +161,7 @@ def evaluate(learner: Learner, seen: SeenTest, *, kept: KeptFeatures | None = No
     logits, classes = outputs.logits.cpu(), learner.classes.cpu()
     allowed = learner.task_of_class.cpu()[None] == tasks[:, None]
     weights = None if outputs.routing is None else outputs.routing.cpu()
+    equal = math.log(max(2, learner.task_count))
     return Evaluation(
         labels=torch.cat([part.labels for part in seen.parts]),
         predictions=classes[logits.argmax(1)],
@@ -142,7 +169,65 @@ def evaluate(learner: Learner, seen: SeenTest, *, kept: KeptFeatures | None = No
         predictions_given_task=classes[logits.masked_fill(~allowed, -torch.inf).argmax(1)],
         routing=None if weights is None else torch.stack([part.mean(0) for part in weights.split(sizes.tolist())]),
         chosen=None if weights is None else weights.argmax(1),
+        largest=None if weights is None else weights.amax(1),
+        entropies=None if weights is None else torch.special.entr(weights).sum(1) / equal,
     )
+
+
+def calibration(
+    weights: Float[Tensor, " n"], right: Bool[Tensor, " n"], *, bins: int = 15
+) -> tuple[tuple[int, float, float], ...]:
+    """How often a weight that is meant as a probability is right (Guo et al. 2017, Sec. 2).
+
+    Args:
+        weights: From 0 to 1.
+        right: Whether what has this weight is right.
+        bins: Number of equal parts of the range.
+
+    Returns:
+        For each part that is not empty: how many, mean weight, share that is right.
+
+    >>> calibration(torch.tensor([0.75, 0.75, 0.25]), torch.tensor([True, False, False]), bins=2)
+    ((1, 0.25, 0.0), (2, 0.75, 0.5))
+    """
+    part = (weights.double() * bins).floor().clamp(0, bins - 1)
+    groups = [part == number for number in range(bins)]
+    return tuple(
+        (int(group.sum()), weights[group].double().mean().item(), _share(right[group]))
+        for group in groups
+        if bool(group.any())
+    )
+
+
+@torch.no_grad()
+def probe(
+    encode: Callable[[UInt8[Tensor, "n 3 height width"]], Tensor],
+    train: LabelledImages,
+    test: LabelledImages,
+    *,
+    per_class: int = 10,
+) -> float:
+    """What features are worth for classes that no classifier knows yet: the nearest class mean by cosine.
+
+    Args:
+        encode: Features of images.
+        train: Images of these classes whose means are taken.
+        test: Images to be told apart.
+        per_class: Only the first so many of each class, in both.
+
+    Returns:
+        Share told right.
+
+    >>> images = LabelledImages(torch.eye(3, dtype=torch.uint8).reshape(3, 3, 1, 1), torch.arange(3))
+    >>> probe(lambda some: some.flatten(1).float(), images, images)
+    1.0
+    """
+    few, asked = train.first_per_class(per_class), test.first_per_class(per_class)
+    classes = few.labels.unique()
+    known, rows = (torch.cat([encode(batch) for batch in part.images.split(128)]) for part in (few, asked))
+    means = torch.stack([known[few.labels.to(known.device) == label].mean(0) for label in classes])
+    nearest = (F.normalize(rows, dim=1) @ F.normalize(means, dim=1).T).argmax(1).cpu()
+    return _share(classes[nearest] == asked.labels)
 
 
 @dataclass(frozen=True)
@@ -158,6 +243,12 @@ class Summary:
         last_accuracy_given_task: $A_T$ if the true task is known.
         average_routing_accuracy: Mean over t of the routing accuracy; None without routing.
         last_routing_accuracy: Routing accuracy after the last task; None without routing.
+        forward_transfer: $\frac{1}{T-1} \sum_{j>1} (R_{j-1,j} - b_j)$ (Lopez-Paz and Ranzato 2017). A classifier
+            without an entry for classes to come would have $R_{j-1,j} = 0$, so both terms are of `probe`: with the
+            learner's features before task j, and with those of the untouched network. None for one task or if not
+            measured.
+        last_gate_entropy: Mean entropy of the weights over that of equal ones; None without routing.
+        last_gate_calibration_error: Of the largest weight as the probability of the right task; None without routing.
     """
 
     average_accuracy: float
@@ -168,6 +259,9 @@ class Summary:
     last_accuracy_given_task: float
     average_routing_accuracy: float | None
     last_routing_accuracy: float | None
+    forward_transfer: float | None = None
+    last_gate_entropy: float | None = None
+    last_gate_calibration_error: float | None = None
 
 
 def accuracy_matrix(evaluations: list[Evaluation]) -> Float[np.ndarray, "task task"]:
@@ -187,11 +281,13 @@ def accuracy_matrix(evaluations: list[Evaluation]) -> Float[np.ndarray, "task ta
     return matrix
 
 
-def summarise(evaluations: list[Evaluation]) -> Summary:
+def summarise(evaluations: list[Evaluation], probes: Sequence[float] = (), baselines: Sequence[float] = ()) -> Summary:
     """What the evaluations after each task come to.
 
     Args:
         evaluations: One after each task, in order.
+        probes: `probe` of the learner before each task from the second on.
+        baselines: `probe` of the untouched network on these tasks.
 
     Returns:
         Shares between 0 and 1.
@@ -212,6 +308,7 @@ def summarise(evaluations: list[Evaluation]) -> Summary:
     several = len(evaluations) > 1
     last, earlier = matrix[-1], matrix[:-1]
     routing = [each.routing_accuracy for each in evaluations if each.routing_accuracy is not None]
+    probed = several and len(probes) == len(baselines) == len(evaluations) - 1
     return Summary(
         average_accuracy=float(np.mean([each.accuracy for each in evaluations])),
         last_accuracy=evaluations[-1].accuracy,
@@ -221,6 +318,9 @@ def summarise(evaluations: list[Evaluation]) -> Summary:
         last_accuracy_given_task=evaluations[-1].accuracy_given_task,
         average_routing_accuracy=float(np.mean(routing)) if routing else None,
         last_routing_accuracy=routing[-1] if routing else None,
+        forward_transfer=float(np.mean(np.subtract(probes, baselines))) if probed else None,
+        last_gate_entropy=evaluations[-1].gate_entropy,
+        last_gate_calibration_error=evaluations[-1].gate_calibration_error,
     )
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
 
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8e5ea2", "#c98a00", "#4a4a4a", "#00838f", "#ad1457")
+STYLES = (("o", "-"), ("s", "--"), ("^", ":"))
 
 
 def accuracy_over_tasks(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
@@ -25,14 +26,16 @@ def accuracy_over_tasks(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figu
     >>> len(accuracy_over_tasks({"a": [[0.9, 0.8]]}).axes)
     1
     """
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    many = len(curves) > len(COLOURS)
+    figure = Figure(figsize=(8.4, max(4.0, 0.8 + 0.2 * len(curves))) if many else (6.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
     longest = 1
     for number, (name, runs) in enumerate(curves.items()):
         values = 100 * np.asarray(runs, dtype=float)
         tasks = np.arange(1, values.shape[1] + 1)
         mean, colour = values.mean(0), COLOURS[number % len(COLOURS)]
-        axes.plot(tasks, mean, marker="o", markersize=4, color=colour, label=name)
+        marker, line = STYLES[number // len(COLOURS) % len(STYLES)]
+        axes.plot(tasks, mean, marker=marker, linestyle=line, markersize=4, color=colour, label=name)
         if len(values) > 1:
             spread = values.std(0, ddof=1)
             axes.fill_between(tasks, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
@@ -42,7 +45,9 @@ def accuracy_over_tasks(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figu
     axes.set_xticks(range(1, longest + 1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(curves) > 1:
+    if many:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+    elif len(curves) > 1:
         axes.legend(frameon=False)
     return figure
 
@@ -102,6 +107,33 @@ def routing_picture(routing: Sequence[Sequence[float]]) -> Figure:
     _cells(axes, np.asarray(routing, dtype=float), "{:.2f}", limit=1.0)
     axes.set_xlabel("mean weight of task")
     axes.set_ylabel("true task")
+    return figure
+
+
+def calibration_picture(bins: Sequence[Sequence[float]]) -> Figure:
+    """How often the task of the largest weight is the right one, against that weight.
+
+    Args:
+        bins: How many images, mean weight, share sent to the right task.
+
+    Returns:
+        The picture; a point's area is its number of images.
+
+    >>> len(calibration_picture([(10, 0.4, 0.5), (30, 0.9, 0.8)]).axes)
+    1
+    """
+    figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    count, weight, right = np.asarray(bins, dtype=float).T
+    axes.plot([0, 100], [0, 100], color="#999999", linewidth=1, linestyle="--", label="as sure as right")
+    axes.plot(100 * weight, 100 * right, color=COLOURS[0], linewidth=1)
+    axes.scatter(100 * weight, 100 * right, s=20 + 200 * count / count.sum(), color=COLOURS[0])
+    axes.set(xlim=(0, 104), ylim=(0, 104), aspect="equal")
+    axes.set_xlabel("largest weight, %")
+    axes.set_ylabel("sent to the right task, %")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
+from papertrio_shared.metrics import mean_interval
 from papertrio_shared.run import dict_to_config
 
 from qkd_cil import plots
@@ -19,7 +20,7 @@ from qkd_cil.learners.qkd import PROFILES, QKDConfig
 from qkd_cil.models.gate import QuantumGateConfig
 
 REPORT, RESULT = "report.html", "result.json"
-KEYS = {"accuracy", "class_names", "config", "dataset", "seconds", "summary", "task_classes"}
+KEYS = {"accuracy", "class_names", "config", "dataset", "peak_memory_bytes", "seconds", "summary", "task_classes"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -38,8 +39,33 @@ MEASURES = {
     "last_accuracy_given_task": "last accuracy if the true task is known",
     "forgetting": "forgetting",
     "backward_transfer": "backward transfer",
+    "forward_transfer": "forward transfer",
     "average_routing_accuracy": "average routing accuracy",
     "last_routing_accuracy": "last routing accuracy",
+    "last_gate_entropy": "entropy of the weights over that of equal ones",
+    "last_gate_calibration_error": "calibration error of the largest weight",
+}
+SHORT = {
+    "average_accuracy": "average",
+    "last_accuracy": "last",
+    "mean_task_accuracy": "mean of tasks",
+    "last_accuracy_given_task": "given task",
+    "forgetting": "forgetting",
+    "backward_transfer": "backward",
+    "forward_transfer": "forward",
+    "average_routing_accuracy": "average routing",
+    "last_routing_accuracy": "routing",
+    "last_gate_entropy": "entropy",
+    "last_gate_calibration_error": "calibration",
+}
+NEEDED = {"average_accuracy", "last_accuracy", "forgetting", "last_routing_accuracy"}
+COLUMNS = {
+    "average": ("average_accuracy", 100, ".2f"),
+    "last": ("last_accuracy", 100, ".2f"),
+    "forgetting": ("forgetting", 100, ".2f"),
+    "routing": ("last_routing_accuracy", 100, ".2f"),
+    "seconds": ("seconds", 1, ".0f"),
+    "MiB": ("peak_memory_bytes", 2**-20, ".0f"),
 }
 
 
@@ -74,6 +100,11 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
             plots.routing_picture(result["routing"]),
             "Mean weight the gate gives each task after the last task.",
         )
+    if result.get("gate_calibration"):
+        pictures["calibration"] = (
+            plots.calibration_picture(result["gate_calibration"]),
+            "How often the task of the largest weight is the right one, after the last task.",
+        )
     paths = [folder / f"{name}.png" for name in pictures]
     for path, (figure, _) in zip(paths, pictures.values(), strict=True):
         plots.save(figure, path)
@@ -89,7 +120,18 @@ def write_report(folder: Path, result: dict[str, Any]) -> list[Path]:
         *(_embedded(path, caption) for path, (_, caption) in zip(paths, pictures.values(), strict=True)),
         "</div>",
         "<h2>Tasks</h2>",
-        _table(_task_rows(result), head=("task", "classes", "accuracy on all seen, %", "s to learn", "s to judge")),
+        _table(
+            _task_rows(result),
+            head=(
+                "task",
+                "classes",
+                "accuracy on all seen, %",
+                "s to learn",
+                "s to judge",
+                "numbers learned",
+                "peak MiB",
+            ),
+        ),
         "<h2>Config</h2>",
         f"<pre>{html.escape(json.dumps(result['config'], indent=2))}</pre>",
         "<h2>Environment</h2>",
@@ -116,6 +158,10 @@ class ComparedRun:
         found = [each["summary"].get(measure, each.get(measure)) for each in self.results]
         return [value for value in found if value is not None]
 
+    def by_seed(self) -> dict[int, dict[str, float]]:
+        """The summary of each seed."""
+        return {each["config"]["seed"]: each["summary"] for each in self.results}
+
 
 def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     """Results of runs, each folder holding one seed or a folder for each of several.
@@ -131,7 +177,7 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
             raise FileNotFoundError(f"{folder}: holds no finished run ({RESULT} is missing); check it or run --resume")
         try:
             results = tuple(json.loads(file.read_text(encoding="utf-8")) for file in files)
-            whole = all(set(each) >= KEYS and MEASURES.keys() <= set(each["summary"]) for each in results)
+            whole = all(set(each) >= KEYS and set(each["summary"]) >= NEEDED for each in results)
         except (ValueError, TypeError):
             whole = False
         if not whole:
@@ -141,28 +187,90 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
 
 
 def markdown_table(runs: Sequence[ComparedRun]) -> str:
-    """Runs side by side: percentages as mean ± standard deviation over the seeds, and seconds.
+    """Runs side by side: percentages as mean ± standard deviation over the seeds, seconds, most memory in use.
+
+    Args:
+        runs: One for each row.
 
     >>> summary = {"average_accuracy": 0.5, "last_accuracy": 0.4, "forgetting": 0.1, "last_routing_accuracy": None}
     >>> learner = {"class": "SimpleCILConfig"}
-    >>> result = {"summary": summary, "seconds": 3.2, "config": {"learner": learner}}
+    >>> result = {"summary": summary, "seconds": 3.2, "peak_memory_bytes": 2**20, "config": {"learner": learner}}
     >>> print(markdown_table([ComparedRun("a", (result,))]).splitlines()[2])
-    | a | SimpleCIL | 1 | 50.00 | 40.00 | 10.00 | – | 3 |
+    | a | SimpleCIL | 1 | 50.00 | 40.00 | 10.00 | – | 3 | 1 |
     """
-    head = ("run", "method", "seeds", "average", "last", "forgetting", "routing", "seconds")
-    lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
-    for run in runs:
-        methods = sorted({method_name(each["config"]["learner"]) for each in run.results})
-        cells = [run.name, ", ".join(methods), str(len(run.results))]
-        for measure in ("average_accuracy", "last_accuracy", "forgetting", "last_routing_accuracy"):
-            cells.append(_spread([100 * value for value in run.values(measure)], ".2f"))
-        cells.append(_spread(run.values("seconds"), ".0f"))
-        lines.append("| " + " | ".join(cells) + " |")
+    head, *rows = _rows(runs)
+    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def latex_table(runs: Sequence[ComparedRun]) -> str:
+    r"""The same table for LaTeX, without any package.
+
+    Args:
+        runs: One for each row.
+
+    >>> summary = {"average_accuracy": 0.5, "last_accuracy": 0.4, "forgetting": 0.1, "last_routing_accuracy": None}
+    >>> learner = {"class": "SimpleCILConfig"}
+    >>> result = {"summary": summary, "seconds": 3.2, "peak_memory_bytes": 2**20, "config": {"learner": learner}}
+    >>> print(latex_table([ComparedRun("a_1", (result,))]).splitlines()[4])
+    a\_1 & SimpleCIL & 1 & 50.00 & 40.00 & 10.00 & -- & 3 & 1 \\
+    """
+    head, *rows = _rows(runs)
+    lines = [f"\\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", "\\hline", _latex_row(head), "\\hline"]
+    lines += [*map(_latex_row, rows), "\\hline", "\\end{tabular}"]
     return "\n".join(lines) + "\n"
 
 
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = [re.sub(r"([_&%#$])", r"\\\1", cell).replace("–", "--").replace(" ± ", " $\\pm$ ") for cell in cells]
+    return " & ".join(escaped) + r" \\"
+
+
+def _rows(runs: Sequence[ComparedRun]) -> list[list[str]]:
+    """The head and a row for each run."""
+    rows = [["run", "method", "seeds", *COLUMNS]]
+    for run in runs:
+        methods = sorted({method_name(each["config"]["learner"]) for each in run.results})
+        figures = [
+            _spread([factor * value for value in run.values(measure)], form)
+            for measure, factor, form in COLUMNS.values()
+        ]
+        rows.append([run.name, ", ".join(methods), str(len(run.results)), *figures])
+    return rows
+
+
+def paired_table(runs: Sequence[ComparedRun]) -> str:
+    """How far each run is ahead of the first one, seed by seed: mean difference and Student's 95 % interval, per cent.
+
+    Args:
+        runs: The first is what the others are held against.
+
+    Returns:
+        A Markdown table; empty if no run shares two seeds with the first.
+
+    >>> summary = {"average_accuracy": 0.5, "last_accuracy": 0.4}
+    >>> results = tuple({"summary": summary, "config": {"seed": seed}} for seed in (1, 2))
+    >>> print(paired_table([ComparedRun("a", results), ComparedRun("b", results)]).splitlines()[2])
+    | b | 2 | +0.00 (+0.00 to +0.00) | +0.00 (+0.00 to +0.00) |
+    """
+    head = (f"against {runs[0].name}", "seeds in common", "average", "last")
+    lines = [head, ("---", "---:", "---:", "---:")]
+    first = runs[0].by_seed()
+    for run in runs[1:]:
+        own = run.by_seed()
+        seeds = sorted(set(first) & set(own))
+        if len(seeds) < 2:
+            continue
+        cells = []
+        for measure in ("average_accuracy", "last_accuracy"):
+            found = mean_interval([100 * (own[seed][measure] - first[seed][measure]) for seed in seeds])
+            cells.append(f"{found.value:+.2f} ({found.low:+.2f} to {found.high:+.2f})")
+        lines.append((run.name, str(len(seeds)), cells[0], cells[1]))
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines) if len(lines) > 2 else ""
+
+
 def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
-    """Write `comparison.md`, `comparison.png` and `comparison.html`.
+    """Write `comparison.md`, `comparison.tex`, `comparison.png` and `comparison.html`.
 
     Args:
         folder: Where they go.
@@ -177,21 +285,46 @@ def write_comparison(folder: Path, runs: Sequence[ComparedRun]) -> list[Path]:
     lengths = {len(each["accuracy"]) for run in runs for each in run.results}
     if len(lengths) > 1:
         raise ValueError(f"the runs have {sorted(lengths)} tasks; compare runs of one scenario")
-    table, picture, page = (folder / f"comparison.{suffix}" for suffix in ("md", "png", "html"))
-    text = markdown_table(runs)
-    with atomic_write(table) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    table, latex, picture, page = (folder / f"comparison.{suffix}" for suffix in ("md", "tex", "png", "html"))
+    paired = paired_table(runs)
+    for path, text in ((table, "\n".join(filter(None, (markdown_table(runs), paired)))), (latex, latex_table(runs))):
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     plots.save(comparison_picture(runs), picture)
-    rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in text.splitlines()]
+    head, *rows = _rows(runs)
     body = [
         "<h1>Comparison</h1>",
         f'<p class="sub">{_protocol(*(each for run in runs for each in run.results))}</p>',
-        _table(rows[2:], head=rows[0]),
-        '<p class="sub">Percent; mean ± standard deviation where there are several seeds.</p>',
+        _table(rows, head=head),
+        '<p class="sub">Percent, seconds, most memory in use; mean ± standard deviation where there are several '
+        "seeds.</p>",
+        *_paired_section(paired),
         _embedded(picture, "Accuracy on the test images of all classes seen, after each task."),
+        "<h2>Every measure</h2>",
+        _table(*_measures_of_all(runs)),
+        "<p class=\"sub\">Percent. Given task: the answer restricted to the true task's classes. Entropy of the gate's "
+        "weights over that of equal ones; calibration error of the largest.</p>",
     ]
     _write_page(page, "Comparison", body)
-    return [table, picture, page]
+    return [table, latex, picture, page]
+
+
+def _paired_section(table: str) -> list[str]:
+    if not table:
+        return []
+    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines())
+    note = '<p class="sub">Mean difference over the seeds in common, per cent, and its 95 % interval (Student).</p>'
+    return [_table(rows, head=head), note]
+
+
+def _measures_of_all(runs: Sequence[ComparedRun]) -> tuple[list[list[str]], list[str]]:
+    """A row for each run with every measure that one of them has, and the head."""
+    found = [measure for measure in SHORT if any(run.values(measure) for run in runs)]
+    rows = []
+    for run in runs:
+        cells = [_spread([100 * value for value in run.values(measure)], ".2f") for measure in found]
+        rows.append([run.name, *cells])
+    return rows, ["run", *(SHORT[measure] for measure in found)]
 
 
 def comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
@@ -250,9 +383,11 @@ def _protocol(*results: dict[str, Any]) -> str:
 
 def _measure_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     summary = result["summary"]
-    rows = [(name, f"{100 * summary[key]:.2f} %") for key, name in MEASURES.items() if summary[key] is not None]
+    rows = [(name, f"{100 * summary[key]:.2f} %") for key, name in MEASURES.items() if summary.get(key) is not None]
     rows.append(("time to learn", f"{sum(result['fit_seconds']):.1f} s"))
     rows.append(("time to judge after every task", f"{sum(result['evaluation_seconds']):.1f} s"))
+    if "probe_seconds" in result:
+        rows.append(("time to probe features for tasks to come", f"{result['probe_seconds']:.1f} s"))
     rows.append(("numbers learned", f"{result['parameters'][-1]:,}"))
     rows.append(("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"))
     return rows
@@ -264,7 +399,9 @@ def _task_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
     for task, classes in enumerate(result["task_classes"]):
         figures = 100 * result["accuracy"][task], result["fit_seconds"][task], result["evaluation_seconds"][task]
         shown = ", ".join(names[label] for label in classes)
-        rows.append((str(task + 1), shown, f"{figures[0]:.2f}", f"{figures[1]:.1f}", f"{figures[2]:.1f}"))
+        memory = result.get("peak_memory_bytes_after", [result["peak_memory_bytes"]] * (task + 1))[task] / 2**20
+        cells = f"{figures[0]:.2f}", f"{figures[1]:.1f}", f"{figures[2]:.1f}"
+        rows.append((str(task + 1), shown, *cells, f"{result['parameters'][task]:,}", f"{memory:,.0f}"))
     return rows
 
 

@@ -1,28 +1,35 @@
-"""A run: the tasks of a scenario one after another, with a checkpoint after each."""
+"""A run: the tasks of a scenario one after another, with a checkpoint after each and within each."""
 
 import json
 import resource
 import sys
 import time
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from papertrio_shared.checkpoint import CheckpointError, atomic_write, load_state, save_state
-from papertrio_shared.run import Run, config_to_dict, dict_to_config, read_config
+from papertrio_shared.run import Run, dict_to_config, read_config
 from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
 
 from qkd_cil.config import RunConfig
-from qkd_cil.data.scenario import ImageDataset, Scenario
-from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, summarise
+from qkd_cil.data.scenario import ImageDataset, Scenario, Task
+from qkd_cil.devices import is_writer, launch
+from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, probe, summarise
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.learner import Learner
 from qkd_cil.report import write_report
 
-CHECKPOINT, LEARNER, PREDICTIONS, RESULT = "checkpoint.pt", "learner.safetensors", "predictions.npz", "result.json"
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+CHECKPOINT, WITHIN = "checkpoint.pt", "within.pt"
+LEARNER, PREDICTIONS, RESULT = "learner.safetensors", "predictions.npz", "result.json"
 FORMAT = 1
 
 
@@ -36,6 +43,10 @@ class History:
         fit_seconds: Time of learning each task.
         evaluation_seconds: Time of each evaluation.
         parameters: Numbers learned so far, the pretrained ones left out, after each task.
+        memory: Most memory in use at once until after each task, bytes; of the GPU where there is one.
+        baselines: What the untouched network's features are worth for each task from the second on.
+        probes: What the learner's features are worth for each of them before it is learned.
+        probe_seconds: Time of both.
     """
 
     step: int = 0
@@ -43,15 +54,22 @@ class History:
     fit_seconds: list[float] = field(default_factory=list)
     evaluation_seconds: list[float] = field(default_factory=list)
     parameters: list[int] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+    baselines: list[float] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
+    probe_seconds: float = 0.0
 
 
-def run(config: RunConfig, folder: Path, *, dataset: ImageDataset | None = None) -> Summary:
+def run(
+    config: RunConfig, folder: Path, *, dataset: ImageDataset | None = None, fabric: "Fabric | None" = None
+) -> Summary:
     """Go through all tasks and write everything into a new folder.
 
     Args:
         config: Data, tasks, network, method, schedule.
         folder: Where `result.json`, `metrics.jsonl`, `predictions.npz`, `learner.safetensors` and `report.html` go.
         dataset: The images, if they are in memory already.
+        fabric: Of several processes that have been launched already.
 
     Returns:
         Accuracies and forgetting.
@@ -60,18 +78,22 @@ def run(config: RunConfig, folder: Path, *, dataset: ImageDataset | None = None)
         FileNotFoundError: If data or weights are missing.
         ValueError: If a part does not fit another, or the folder holds a run already.
     """
+    fabric = fabric or launch(config.device, config.devices)
     scenario = Scenario(dataset or config.data.load(), config.tasks)
     seed_everything(config.seed)
-    learner = config.build_learner()
+    learner = config.build_learner(_device(fabric))
+    if not is_writer(fabric):
+        return _on(None, scenario, learner, History(), fabric)
     with Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
-        return _go_on(record, scenario, learner, History())
+        return _on(_Writer(record, config), scenario, learner, History(), fabric)
 
 
-def resume(folder: Path) -> Summary:
+def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
     """Finish a run from its last checkpoint, to the bits an uninterrupted one gives on a CPU.
 
     Args:
         folder: Where the run lies.
+        fabric: Of several processes that have been launched already.
 
     Returns:
         Accuracies and forgetting.
@@ -80,18 +102,41 @@ def resume(folder: Path) -> Summary:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
         ValueError: If the checkpoint is of another config or version, or the weights have changed.
     """
+    config = read_run_config(folder)
+    fabric = fabric or launch(config.device, config.devices)
     if (summary := _finished(folder / RESULT)) is not None:
         return summary
-    try:
-        config = dict_to_config(read_config(folder), RunConfig)
-    except ValueError as error:
-        raise ValueError(f"{folder}: its config cannot be read ({error}); start the run anew") from error
     scenario = Scenario(config.data.load(), config.tasks)
     seed_everything(config.seed)
-    learner = config.build_learner()
+    learner = config.build_learner(_device(fabric))
     history = _restore(folder / CHECKPOINT, config, learner) if (folder / CHECKPOINT).exists() else History()
+    start = _start_within(folder / WITHIN, config, history)
+    if fabric is not None:
+        fabric.barrier()  # nobody writes before all have read
+    if not is_writer(fabric):
+        return _on(None, scenario, learner, history, fabric, start)
     with Run.resume(folder, step=history.step) as record:
-        return _go_on(record, scenario, learner, history)
+        return _on(_Writer(record, config), scenario, learner, history, fabric, start)
+
+
+def read_run_config(folder: Path) -> RunConfig:
+    """The config of a run.
+
+    Args:
+        folder: Where the run lies.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run.
+        ValueError: If its config is of another version.
+    """
+    try:
+        return dict_to_config(read_config(folder), RunConfig)
+    except ValueError as error:
+        raise ValueError(f"{folder}: its config cannot be read ({error}); start the run anew") from error
+
+
+def _device(fabric: "Fabric | None") -> str:
+    return "" if fabric is None else str(fabric.device)
 
 
 def _finished(path: Path) -> Summary | None:
@@ -102,34 +147,121 @@ def _finished(path: Path) -> Summary | None:
         return None
 
 
-def _go_on(record: Run, scenario: Scenario, learner: Learner, history: History) -> Summary:
-    if scenario.dataset.skipped:
-        record.info(f"data {scenario.dataset.name}: {scenario.dataset.skipped_line}")
-    kept = KeptFeatures()
-    total = len(scenario.train_tasks)
+class _Writer:
+    """What the one process that judges and writes keeps: the record, and when a checkpoint is due."""
+
+    def __init__(self, record: Run, config: RunConfig) -> None:
+        self.record, self.kept = record, KeptFeatures()
+        self.pause, self.last = config.checkpoint_seconds, time.perf_counter()
+
+    def checkpoint_due(self) -> bool:
+        """Whether the time between two checkpoints is over; it starts again."""
+        due = time.perf_counter() - self.last >= self.pause
+        self.last = time.perf_counter() if due else self.last
+        return due
+
+
+def _on(
+    writer: _Writer | None,
+    scenario: Scenario,
+    learner: Learner,
+    history: History,
+    fabric: "Fabric | None",
+    start: Mapping[str, Any] | None = None,
+) -> Summary:
+    """The tasks that are left; `start` is where the first of them stands."""
+    if writer and scenario.dataset.skipped:
+        writer.record.info(f"data {scenario.dataset.name}: {scenario.dataset.skipped_line}")
     for task in scenario.train_tasks[len(history.evaluations) :]:
+        if writer:
+            _learn(writer, scenario, task, learner, history, fabric, start)
+        else:
+            learner.fit_task(task, start=start["training"] if start else None, fabric=fabric)
+        if fabric is not None:
+            fabric.barrier()
+        start = None
+    summary = _finish(writer, scenario, learner, history) if writer else None
+    found = summary if fabric is None else fabric.broadcast(summary)
+    assert found is not None
+    return found
 
-        def log(step: Step) -> None:
-            history.step += 1
-            record.log(history.step, task=step.task, **{f"loss/{name}": value for name, value in step.losses.items()})
 
-        start = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: record.info(f"task {task.index + 1}: warning: {message}")  # noqa: B023
-            learner.fit_task(task, on_step=log)
-        fitted = time.perf_counter()
-        evaluation = evaluate(learner, scenario.test_seen(task), kept=kept)
-        history.fit_seconds.append(fitted - start)
-        history.evaluation_seconds.append(time.perf_counter() - fitted)
-        history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
-        history.evaluations.append(evaluation)
+def _learn(
+    writer: _Writer,
+    scenario: Scenario,
+    task: Task,
+    learner: Learner,
+    history: History,
+    fabric: "Fabric | None",
+    start: Mapping[str, Any] | None,
+) -> None:
+    """One task, its evaluation and its checkpoint."""
+    record = writer.record
+    before = start["seconds"] if start else 0.0
+    _probe(scenario, task, learner, history)
+    begun = time.perf_counter()
+
+    def log(step: Step) -> None:
         history.step += 1
-        record.log(history.step, task=task.index, **_figures(history), **learner.diagnostics)
-        record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
-        _checkpoint(record, learner, history)
+        record.log(history.step, task=step.task, **{f"loss/{name}": value for name, value in step.losses.items()})
+        if writer.checkpoint_due():
+            seconds = before + time.perf_counter() - begun
+            state = {"format": FORMAT, "config": record.config, "step": history.step, "seconds": seconds}
+            save_state(record.folder / WITHIN, {**state, "training": learner.training_state()})
+
+    with _warnings_logged(record, task):
+        learner.fit_task(task, on_step=log, start=start["training"] if start else None, fabric=fabric)
+    fitted = time.perf_counter()
+    evaluation = evaluate(learner, scenario.test_seen(task), kept=writer.kept)
+    history.fit_seconds.append(before + fitted - begun)
+    history.evaluation_seconds.append(time.perf_counter() - fitted)
+    history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
+    history.memory.append(_peak_memory())
+    history.evaluations.append(evaluation)
+    history.step += 1
+    record.log(history.step, task=task.index, **_figures(history), **learner.diagnostics)
+    total = len(scenario.train_tasks)
+    record.info(f"task {task.index + 1} of {total}: {evaluation}, {history.fit_seconds[-1]:.1f} s")
+    _checkpoint(record, learner, history)
+    (record.folder / WITHIN).unlink(missing_ok=True)
+
+
+def _probe(scenario: Scenario, task: Task, learner: Learner, history: History) -> None:
+    """What features are worth for tasks to come: the network's for all of them, the learner's for the next."""
+    begun = time.perf_counter()
+    learner.eval()
+    tests = scenario.test_seen(scenario.train_tasks[-1]).parts
+    if not task.index:
+        coming = scenario.train_tasks[1:]
+        untouched = [
+            probe(lambda some: learner.backbone(learner.prepare(some)), each.train, tests[each.index])
+            for each in coming
+        ]
+        history.baselines = untouched
+    else:
+        history.probes.append(probe(learner.encode, task.train, tests[task.index]))
+    history.probe_seconds += time.perf_counter() - begun
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextmanager
+def _warnings_logged(record: Run, task: Task) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: record.info(f"task {task.index + 1}: warning: {message}")
+        yield
+
+
+def _finish(writer: _Writer, scenario: Scenario, learner: Learner, history: History) -> Summary:
+    """The files of a whole run."""
+    record = writer.record
     learner.save(record.folder / LEARNER)
     _write_predictions(record.folder / PREDICTIONS, history.evaluations)
-    summary = summarise(history.evaluations)
+    summary = summarise(history.evaluations, history.probes, history.baselines)
     result = _result(record, scenario, history, summary)
     with atomic_write(record.folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -145,9 +277,12 @@ def _figures(history: History) -> dict[str, float]:
         "fit_seconds": history.fit_seconds[-1],
         "evaluation_seconds": history.evaluation_seconds[-1],
         "parameters": history.parameters[-1],
+        "peak_memory_bytes": history.memory[-1],
     }
     if evaluation.routing_accuracy is not None:
         figures["routing_accuracy"] = evaluation.routing_accuracy
+    if evaluation.gate_calibration_error is not None:
+        figures["gate_calibration_error"] = evaluation.gate_calibration_error
     return figures
 
 
@@ -163,14 +298,7 @@ def _checkpoint(record: Run, learner: Learner, history: History) -> None:
 
 
 def _restore(path: Path, config: RunConfig, learner: Learner) -> History:
-    state = load_state(path)
-    if state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
-            "wrote it"
-        )
-    if state.get("config") != config_to_dict(config):
-        raise CheckpointError(f"{path}: belongs to another config than config.json beside it; restore that file")
+    state = _load_own(path, config)
     try:
         learner.load_learned_state(state["learner"])
         restore_rng_state(state["rng"])
@@ -180,6 +308,37 @@ def _restore(path: Path, config: RunConfig, learner: Learner) -> History:
         raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); remove it to start the run anew") from error
+
+
+def _start_within(path: Path, config: RunConfig, history: History) -> Mapping[str, Any] | None:
+    """Where the next task stands; None if it has not begun, or what lies there is of a task that has ended."""
+    if not path.exists():
+        return None
+    state = _load_own(path, config)
+    try:
+        if state["training"]["task"] != len(history.evaluations):
+            return None
+        history.step = int(state["step"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); remove it to start the task anew") from error
+    return state
+
+
+def _load_own(path: Path, config: RunConfig) -> dict[str, Any]:
+    """A checkpoint of this version and this config."""
+    state = load_state(path)
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
+            "wrote it"
+        )
+    try:
+        same = dict_to_config(state.get("config"), RunConfig) == config
+    except ValueError:
+        same = False
+    if not same:
+        raise CheckpointError(f"{path}: belongs to another config than config.json beside it; restore that file")
+    return state
 
 
 def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:
@@ -194,7 +353,6 @@ def _write_predictions(path: Path, evaluations: list[Evaluation]) -> None:
 
 def _result(record: Run, scenario: Scenario, history: History, summary: Summary) -> dict[str, Any]:
     last = history.evaluations[-1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "format": FORMAT,
         "dataset": scenario.dataset.name,
@@ -214,8 +372,14 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "fit_seconds": history.fit_seconds,
         "evaluation_seconds": history.evaluation_seconds,
         "parameters": history.parameters,
-        "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak,
+        "gate_entropy": [each.gate_entropy for each in history.evaluations],
+        "gate_calibration": [list(each) for each in last.gate_calibration],
+        "probes": history.probes,
+        "probe_baselines": history.baselines,
+        "probe_seconds": history.probe_seconds,
+        "peak_memory_bytes_after": history.memory,
+        "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds) + history.probe_seconds,
+        "peak_memory_bytes": max(history.memory),
     }
 
 

@@ -1,4 +1,4 @@
-"""Where images come from: the embedded digits, arrays in a file, CIFAR-100, a folder of classes."""
+"""Where images come from: the embedded digits, arrays in a file, CIFAR-100, folders by their name."""
 
 import warnings
 import zipfile
@@ -8,13 +8,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 
+from qkd_cil.data.folders import KNOWN, FolderConfig
 from qkd_cil.data.images import LabelledImages, as_images
 from qkd_cil.data.scenario import ImageDataset, Scenario, ScenarioConfig
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class SkippedImagesWarning(RuntimeWarning):
@@ -127,109 +126,6 @@ class Cifar100Config:
         return ImageDataset("cifar100", train, test, tuple(parts[0].classes))
 
 
-@dataclass(frozen=True)
-class FolderConfig:
-    """A folder with `train` and `test`, in each a folder of images for every class (ImageNet-R, CUB-200, …).
-
-    Args:
-        root: The folder.
-        size: Side to which images are brought once, pixels: the shorter side first, then the middle is cut out.
-        name: What reports call the data; empty: the name of the folder.
-        strict: Whether a file that cannot be read as an image is an error; else it is skipped and counted.
-
-    Raises:
-        ValueError: If the size is not positive.
-    """
-
-    root: Path
-    size: int = 224
-    name: str = ""
-    strict: bool = False
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"data {self.root}: size {self.size}; it must be positive")
-
-    def load(self) -> ImageDataset:
-        """The images, decoded and resized.
-
-        Raises:
-            FileNotFoundError: If a folder is missing or empty.
-            ValueError: If the classes of `train` and `test` differ, one has no image that can be read, or `strict` is
-                set and a file cannot be read.
-        """
-        names = {part: self._classes(part) for part in ("train", "test")}
-        if names["train"] != names["test"]:
-            odd = sorted(set(names["train"]) ^ set(names["test"]))[0]
-            raise ValueError(f"data {self.root}: class {odd!r} is in only one of train and test; both need every class")
-        skipped: list[str] = []
-        train, test = (self._part(part, classes, skipped) for part, classes in names.items())
-        return ImageDataset(self.name or self.root.resolve().name, train, test, names["train"], tuple(skipped))
-
-    def _classes(self, part: str) -> tuple[str, ...]:
-        folder = self.root / part
-        names = tuple(sorted(each.name for each in folder.iterdir() if each.is_dir())) if folder.is_dir() else ()
-        if not names:
-            raise FileNotFoundError(
-                f"data {folder}: no such folder with a folder for each class; give what holds train/ and test/ as "
-                "--data.root"
-            )
-        return names
-
-    def _part(self, part: str, classes: tuple[str, ...], skipped: list[str]) -> LabelledImages:
-        """The images of one part; the names of files that cannot be read are added to `skipped`."""
-        images, labels = [], []
-        for label, name in enumerate(classes):
-            for path in sorted((self.root / part / name).iterdir()):
-                if path.suffix.lower() not in SUFFIXES:
-                    continue
-                try:
-                    images.append(read_image(path, self.size))
-                except ValueError:
-                    if self.strict:
-                        raise
-                    skipped.append(str(path.relative_to(self.root)))
-                else:
-                    labels.append(label)
-        if not images:
-            raise FileNotFoundError(
-                f"data {self.root / part}: no image that can be read ({', '.join(SUFFIXES)}) in its class folders; "
-                "give what holds train/ and test/ as --data.root"
-            )
-        return _labelled(np.stack(images), np.asarray(labels))
-
-
-def read_image(path: Path, size: int) -> np.ndarray:
-    """One image from a file, its shorter side resized (bicubic) and the middle square cut out.
-
-    Grey images get three equal channels, 16-bit values are brought to 8, transparency is left out.
-
-    Args:
-        path: The file.
-        size: Side of the square, pixels.
-
-    Returns:
-        8-bit RGB, `[size, size, 3]`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no image.
-    """
-    try:
-        with Image.open(path) as file:
-            deep = file.mode.startswith("I")  # 16 bits: Pillow's own conversion cuts off whatever is above 255
-            image = Image.fromarray((np.asarray(file) // 257).clip(0, 255).astype(np.uint8)) if deep else file
-            width, height = image.size
-            edge = min(width, height)
-            left, top = (width - edge) / 2, (height - edge) / 2
-            box = (left, top, left + edge, top + edge)
-            return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, box=box))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"image {path}: no such file; check the path") from error
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise ValueError(f"image {path}: cannot be read as an image; mend or remove it") from error
-
-
 AnyData = DigitsConfig | ArraysConfig | Cifar100Config | FolderConfig
 
 
@@ -248,14 +144,15 @@ def scenario(
     """The tasks of a data set.
 
     Args:
-        data: `digits`, `cifar100`, an `.npz` file, a folder with `train` and `test`, or a data set in memory.
+        data: `digits`, `cifar100`, a name of a folder (`imagenet-r`, `imagenet-a`, `cub200`, `vtab`, `objectnet`,
+            `omnibenchmark`), an `.npz` file, a folder of images, or a data set in memory.
         base_classes: Classes of the first task; 0: as many as `increment`.
         increment: Classes of every later task.
         task_sizes: Classes of each task, for tasks of unequal size.
         class_order_seed: Seed of the order of the classes; None: by label.
         train_per_class: Only the first so many training images of each class.
         test_per_class: The same for the test images.
-        root: Where CIFAR-100 lies or shall lie.
+        root: Where CIFAR-100 lies or shall lie; of a named folder the folder itself, or what holds it.
         strict: Whether a file in a folder that cannot be read as an image is an error; else it is left out with a
             warning.
 
@@ -280,8 +177,8 @@ def data_config(data: str | Path, *, root: str | Path = "data", strict: bool = F
     """Where the data of a name, a file or a folder lie.
 
     Args:
-        data: `digits`, `cifar100`, an `.npz` file, or a folder with `train` and `test`.
-        root: Where CIFAR-100 lies or shall lie.
+        data: `digits`, `cifar100`, a name of `KNOWN`, an `.npz` file, or a folder of images.
+        root: Where CIFAR-100 lies or shall lie; of a named folder the folder itself, or what holds it.
         strict: Whether a file in a folder that cannot be read as an image is an error.
 
     Raises:
@@ -294,13 +191,17 @@ def data_config(data: str | Path, *, root: str | Path = "data", strict: bool = F
         return DigitsConfig()
     if str(data) == "cifar100":
         return Cifar100Config(Path(root))
+    if str(data) in KNOWN:
+        below = Path(root) / str(data)
+        return FolderConfig(below if below.is_dir() else Path(root), name=str(data), strict=strict)
     path = Path(data)
     if path.suffix == ".npz":
         return ArraysConfig(path)
     if path.is_dir():
         return FolderConfig(path, strict=strict)
     raise FileNotFoundError(
-        f"data {str(data)!r}: neither digits nor cifar100, nor an .npz file or a folder that exists; check the name"
+        f"data {str(data)!r}: neither digits nor cifar100, nor an .npz file or a folder that exists, nor one of "
+        f"{', '.join(KNOWN)}; check the name"
     )
 
 

@@ -1,19 +1,25 @@
 """The loop over epochs and batches that every trained method shares."""
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from papertrio_shared.progress import progress
-from torch import Tensor
+from papertrio_shared.seed import restore_rng_state, rng_state
+from torch import Tensor, nn
 
 from qkd_cil.data.scenario import Task
 from qkd_cil.data.transforms import Augmentation, augment, normalise
+from qkd_cil.devices import is_writer, part_of
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from qkd_cil.data.images import LabelledImages
     from qkd_cil.learners.learner import Learner
 
@@ -27,7 +33,8 @@ class Schedule:
         batch_size: Images of a step.
         optimizer: Stochastic gradient descent, or Adam (the prompt methods are published with it).
         learning_rate: At the first step.
-        decay: The learning rate goes on a cosine down to zero, or stays constant.
+        decay: The learning rate goes on a cosine down to zero with every step or, as in LAMDA-PILOT, with every epoch;
+            or stays constant.
         momentum: Of the gradient descent; Adam has its own.
         weight_decay: Of every trained parameter.
         augmentation: Random changes of the training images.
@@ -44,7 +51,7 @@ class Schedule:
     batch_size: int = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.05
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "cosine-by-epoch", "constant"] = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -92,47 +99,161 @@ class Step(NamedTuple):
     losses: dict[str, float]
 
 
-def fit(learner: "Learner", task: Task, on_step: Callable[[Step], None] | None = None) -> None:
+class Training:
+    """The way through a task's batches: where it stands, and how it is taken up again.
+
+    Args:
+        learner: Its `training_step` says what is minimised.
+        task: The task it has begun.
+        start: What `state` gave in the same task of an equal learner, to go on from there.
+        fabric: Of a run on several devices; each takes its part of every batch.
+
+    Raises:
+        ValueError: If `start` is of another task or learner.
+    """
+
+    def __init__(
+        self,
+        learner: "Learner",
+        task: Task,
+        *,
+        start: Mapping[str, Any] | None = None,
+        fabric: "Fabric | None" = None,
+    ) -> None:
+        self.learner, self.task, self.fabric = learner, task, fabric
+        self.images = learner.training_images(task)
+        self.targets = learner.positions(self.images.labels)
+        schedule = learner.schedule
+        self.steps = schedule.epochs * math.ceil(len(self.images) / schedule.batch_size)
+        self.step = 0
+        self.order = torch.empty(0, dtype=torch.int64)
+        if start is not None:
+            if start["task"] != task.index:
+                raise ValueError(f"the state is of task {start['task']}, but task {task.index} is trained")
+            learner.load_learned_state(start["learner"])
+            learner.train()
+        self.optimizer = _optimizer(learner.parameter_groups(), schedule)
+        self.decay = None
+        if schedule.decay != "constant":
+            length = self.steps if schedule.decay == "cosine" else schedule.epochs
+            self.decay = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, length)
+        if start is not None:
+            self.step, self.order = start["step"], start["order"]
+            self.optimizer.load_state_dict(start["optimizer"])
+            if self.decay is not None:
+                self.decay.load_state_dict(start["decay"])
+            streams = {name: learner.generator(name) for name in start["rng"]["generators"]}
+            restore_rng_state(start["rng"], **streams)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, beside what `begin_task` makes."""
+        return {
+            "task": self.task.index,
+            "step": self.step,
+            "order": self.order,
+            "learner": self.learner.learned_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "decay": None if self.decay is None else self.decay.state_dict(),
+            "rng": rng_state(**self.learner.streams),
+        }
+
+    def run(self, on_step: Callable[[Step], None] | None) -> None:
+        """Go through the batches that are left.
+
+        Raises:
+            FloatingPointError: If the loss is no longer finite.
+        """
+        size = self.learner.schedule.batch_size
+        epoch = math.ceil(len(self.images) / size)
+        losses_of = _on_all(self.learner, self.fabric)
+        name = f"task {self.task.index}"
+        writes = is_writer(self.fabric)
+        with progress(range(self.steps), name, initial=self.step) if writes else nullcontext() as bar:
+            while self.step < self.steps:
+                if self.step % epoch == 0:
+                    self.order = torch.randperm(len(self.images), generator=self.learner.generator("order"))
+                place = self.step % epoch
+                losses = self._step(self.order[place * size : (place + 1) * size], losses_of)
+                if not all(map(math.isfinite, losses.values())):
+                    raise FloatingPointError(
+                        f"task {self.task.index}, step {self.step}: the loss is not finite ({losses}); lower the "
+                        "learning rate"
+                    )
+                self.step += 1
+                if on_step is not None:
+                    on_step(Step(self.task.index, self.step - 1, losses))
+                if bar is not None:
+                    bar.update()
+
+    def _step(self, rows: Tensor, losses_of: "Callable[[Batch], Mapping[str, Tensor]]") -> dict[str, float]:
+        inputs = _inputs(self.learner, self.images, rows)
+        places, share = part_of(self.fabric, torch.arange(len(rows)))
+        rows = rows[places]
+        losses = losses_of(Batch(inputs[places], self.targets[rows], rows))
+        each = share * torch.stack(list(losses.values()))
+        self.optimizer.zero_grad()
+        if self.fabric is None:
+            each.sum().backward()
+        else:
+            self.fabric.backward(each.sum())
+            each = torch.as_tensor(self.fabric.all_reduce(each.detach(), reduce_op="mean"))
+        self.optimizer.step()
+        ends_epoch = (self.step + 1) % (self.steps // self.learner.schedule.epochs) == 0
+        if self.decay is not None and (ends_epoch or self.learner.schedule.decay == "cosine"):
+            self.decay.step()
+        with torch.no_grad():
+            self.learner.after_step()
+        return dict(zip(losses, each.tolist(), strict=True))
+
+
+def fit(
+    learner: "Learner",
+    task: Task,
+    on_step: Callable[[Step], None] | None = None,
+    *,
+    start: Mapping[str, Any] | None = None,
+    fabric: "Fabric | None" = None,
+) -> None:
     """Train what the learner wants trained on the images of a task.
 
     Args:
         learner: Its `training_step` says what is minimised.
         task: The task it has begun.
-        on_step: Called after every step.
+        on_step: Called after every step; within it `learner.training_state()` is what `start` takes.
+        start: Where to go on.
+        fabric: Of a run on several devices.
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
+        ValueError: If `start` is of another task or learner.
     """
-    schedule = learner.schedule
-    if not learner.parameters_to_train() or not schedule.epochs:
+    if not learner.parameters_to_train() or not learner.schedule.epochs:
         return
-    images = learner.training_images(task)
-    targets = learner.positions(images.labels)
-    optimizer = _optimizer(learner.parameter_groups(), schedule)
-    steps = schedule.epochs * math.ceil(len(images) / schedule.batch_size)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if schedule.decay == "cosine" else None
-    step = 0
-    with progress(range(steps), f"task {task.index}") as bar:
-        for _ in range(schedule.epochs):
-            for rows in torch.randperm(len(images), generator=learner.generator("order")).split(schedule.batch_size):
-                losses = learner.training_step(Batch(_inputs(learner, images, rows), targets[rows], rows))
-                total = torch.stack(list(losses.values())).sum()
-                optimizer.zero_grad()
-                total.backward()
-                optimizer.step()
-                if decay is not None:
-                    decay.step()
-                with torch.no_grad():
-                    learner.after_step()
-                values = {name: value.item() for name, value in losses.items()}
-                if not all(map(math.isfinite, values.values())):
-                    raise FloatingPointError(
-                        f"task {task.index}, step {step}: the loss is not finite ({values}); lower the learning rate"
-                    )
-                if on_step is not None:
-                    on_step(Step(task.index, step, values))
-                step += 1
-                bar.update()
+    learner.loop = Training(learner, task, start=start, fabric=fabric)
+    try:
+        learner.loop.run(on_step)
+    finally:
+        learner.loop = None
+
+
+class _Losses(nn.Module):
+    """A learner's training step as the forward pass of a module, which is what Fabric spreads over devices."""
+
+    def __init__(self, learner: "Learner") -> None:
+        super().__init__()
+        self.learner = learner
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        return self.learner.training_step(batch)
+
+
+def _on_all(learner: "Learner", fabric: "Fabric | None") -> "Callable[[Batch], Mapping[str, Tensor]]":
+    """The training step, its gradients averaged over the devices."""
+    if fabric is None:
+        return learner.training_step
+    with warnings.catch_warnings():  # torch 2.15 has a new name for it, which 2.6 does not know
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers")
+        return fabric.setup_module(_Losses(learner), move_to_device=False)
 
 
 def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,8 +29,11 @@ from torch import Tensor, nn
 from qkd_cil.data.images import LabelledImages, as_images
 from qkd_cil.data.scenario import Task
 from qkd_cil.data.transforms import normalise, resize
-from qkd_cil.learners.fitting import Batch, Schedule, Step, fit
+from qkd_cil.learners.fitting import Batch, Schedule, Step, Training, fit
 from qkd_cil.models.backbone import Backbone, BackboneConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 FORMAT = 1
 
@@ -96,7 +99,8 @@ class Learner(nn.Module, ABC):
         self.register_buffer("classes", torch.empty(0, dtype=torch.int64))
         self.register_buffer("task_sizes", torch.empty(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_reshape_buffers)
-        self._streams: dict[str, torch.Generator] = {}
+        self.streams: dict[str, torch.Generator] = {}
+        self.loop: Training | None = None
         self.diagnostics: dict[str, float] = {}
         self.to(self.device)
 
@@ -154,15 +158,25 @@ class Learner(nn.Module, ABC):
 
     # ---- what everyone uses
 
-    def fit_task(self, task: Task, *, on_step: Callable[[Step], None] | None = None) -> None:
+    def fit_task(
+        self,
+        task: Task,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        start: Mapping[str, Any] | None = None,
+        fabric: "Fabric | None" = None,
+    ) -> None:
         """Learn the next task.
 
         Args:
             task: Its classes and images.
             on_step: Called after every training step.
+            start: What `training_state` gave within this task, to go on from there to the same bits.
+            fabric: Of a run on several devices, each with a learner of its own; they share every batch.
 
         Raises:
-            ValueError: If it is not the next task, or one of its classes was learned before.
+            ValueError: If it is not the next task, one of its classes was learned before, or `start` is of another
+                task or learner.
         """
         if task.index != self.task_count:
             raise ValueError(
@@ -172,10 +186,10 @@ class Learner(nn.Module, ABC):
             raise ValueError(f"task {task.index}: class {min(known)} was learned before; give each class to one task")
         self.classes = torch.cat([self.classes, self.classes.new_tensor(task.classes)])
         self.task_sizes = torch.cat([self.task_sizes, self.task_sizes.new_tensor([len(task.classes)])])
-        self._streams.clear()
+        self.streams.clear()
         self.train()
         self.begin_task(task)
-        fit(self, task, on_step)
+        fit(self, task, on_step, start=start, fabric=fabric)
         self.eval()
         with torch.no_grad():
             self.end_task(task)
@@ -221,6 +235,16 @@ class Learner(nn.Module, ABC):
         }
         save_weights(path, self.learned_state(), config)
 
+    def training_state(self) -> dict[str, Any]:
+        """What `fit_task` takes as `start`: the state between two training steps.
+
+        Raises:
+            ValueError: If no task is being trained: it is for `on_step` to call.
+        """
+        if self.loop is None:
+            raise ValueError("no task is being trained: call training_state from on_step")
+        return self.loop.state()
+
     # ---- what a method uses
 
     @property
@@ -246,9 +270,9 @@ class Learner(nn.Module, ABC):
 
     def generator(self, name: str) -> torch.Generator:
         """Random numbers on the CPU for one purpose, afresh in every task, whatever happened in earlier ones."""
-        if name not in self._streams:
-            self._streams[name] = generator(self.seed, f"{name} of task {self.task_count - 1}")
-        return self._streams[name]
+        if name not in self.streams:
+            self.streams[name] = generator(self.seed, f"{name} of task {self.task_count - 1}")
+        return self.streams[name]
 
     # ---- state
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,9 +17,12 @@ class AdapterConfig:
     Args:
         bottleneck: Width of the hidden layer.
         scale: Factor of the adapter's output.
+        dropout: Share of the hidden layer that is left out in training; LAMDA-PILOT has 0.1.
+        reads: What an adapter sees: the output of the block's second norm (`normed`), as its MLP does and as Chen et
+            al. 2022 have it, or what goes into that norm (`residual`), as in LAMDA-PILOT.
 
     Raises:
-        ValueError: If the bottleneck is not positive.
+        ValueError: If the bottleneck is not positive, or the dropout no share.
 
     >>> AdapterConfig().bottleneck
     64
@@ -27,10 +30,14 @@ class AdapterConfig:
 
     bottleneck: int = 64
     scale: float = 0.1
+    dropout: float = 0.0
+    reads: Literal["normed", "residual"] = "normed"
 
     def __post_init__(self) -> None:
         if self.bottleneck < 1:
             raise ValueError(f"adapter: bottleneck {self.bottleneck}; it must be positive")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"adapter: dropout {self.dropout}; give a share from 0 to below 1")
 
 
 class Adapter(nn.Module):
@@ -51,7 +58,7 @@ class Adapter(nn.Module):
 
     def __init__(self, dim: int, config: AdapterConfig, *, generator: torch.Generator) -> None:
         super().__init__()
-        self.scale = config.scale
+        self.scale, self.dropout = config.scale, config.dropout
         self.down = nn.Linear(dim, config.bottleneck)
         self.up = nn.Linear(config.bottleneck, dim)
         with torch.no_grad():
@@ -62,7 +69,10 @@ class Adapter(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """The correction for the tokens `x`."""
-        return self.scale * self.up(torch.relu(self.down(x)))
+        hidden = torch.relu(self.down(x))
+        if self.dropout and self.training and torch.is_grad_enabled():
+            hidden = nn.functional.dropout(hidden, self.dropout)
+        return self.scale * self.up(hidden)
 
 
 def apply_adapters(
@@ -142,22 +152,29 @@ class ParallelAdapters(nn.Module):
         self.adapters = nn.ModuleList()
         self.active: tuple[int, ...] = ()
         self.mixture: Tensor | None = None
+        self.residual: Tensor | None = None
         self.register_load_state_dict_pre_hook(_make_room)
 
     def add(self, generator: torch.Generator) -> None:
         """Append the adapter of a new task; the earlier ones stop learning."""
         self.adapters.requires_grad_(False)
+        self.adapters.eval()
         weight = next(self.mlp.parameters(), torch.empty(0))
         self.adapters.append(Adapter(self.dim, self.config, generator=generator).to(weight.device))
 
+    def see(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:  # noqa: ARG002
+        """Take note of what goes into the block's norm, before `forward` gets what comes out of it."""
+        (self.residual,) = inputs
+
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         """Output of the MLP and of the active adapters."""
+        seen, self.residual = x if self.residual is None else self.residual, None
         if not self.active:
             return self.mlp(x)
         chosen = [adapter for index in self.active if isinstance(adapter := self.adapters[index], Adapter)]
         if self.mixture is not None:
-            return self.mlp(x) + mix_adapters(chosen, x, self.mixture)
-        return self.mlp(x) + apply_adapters(chosen, x)
+            return self.mlp(x) + mix_adapters(chosen, seen, self.mixture)
+        return self.mlp(x) + apply_adapters(chosen, seen)
 
 
 def _make_room(parallel: ParallelAdapters, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,8 @@ class BackboneConfig:
         num_heads: Heads of the attention.
         inputs: `normalised` by the mean and deviation the weights were trained with, or `raw` values from 0 to 1, as
             LAMDA-PILOT gives them to every network (a slip: its numbers can only be met with it).
+        precision: `32-true`, or `bf16-mixed`: products inside the blocks in bfloat16; weights, norms, the sums from
+            block to block, and all that comes after the blocks stay in float32.
         fingerprint: Expected `Backbone.fingerprint()`; empty: not checked.
         adapter: Shape of the adapters.
 
@@ -54,6 +57,7 @@ class BackboneConfig:
     depth: int | None = None
     num_heads: int | None = None
     inputs: Literal["normalised", "raw"] = "normalised"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     fingerprint: str = ""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
 
@@ -97,6 +101,10 @@ class Backbone(nn.Module):
             )
         for block in self.vit.blocks:
             block.mlp = ParallelAdapters(block.mlp, self.dim, config.adapter)
+            if config.adapter.reads == "residual":
+                block.norm2.register_forward_pre_hook(block.mlp.see)
+            if config.precision == "bf16-mixed":
+                block.__class__ = _in_bfloat16(type(block))  # type: ignore[arg-type]
 
     @property
     def dim(self) -> int:
@@ -193,9 +201,11 @@ class Backbone(nn.Module):
             self.activate(())
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Set the mode of the adapters; the frozen network stays in evaluation mode (no dropout)."""
+        """Set the mode of the newest adapter; all else stays in evaluation mode (no dropout)."""
         super().train(mode)
         self.vit.eval()
+        for parallel in self.parallel_adapters():
+            parallel.adapters[-1:].train(mode)
         return self
 
     def parallel_adapters(self) -> list[ParallelAdapters]:
@@ -223,6 +233,18 @@ class Backbone(nn.Module):
     def _run(self, tokens: Tensor, active: tuple[int, ...]) -> Tensor:
         self.activate(active)
         return self.pool(self.vit.blocks(tokens))
+
+
+@cache
+def _in_bfloat16(kind: type[nn.Module]) -> type[nn.Module]:
+    """A class of blocks that computes in bfloat16 where torch's autocast deems it safe."""
+
+    class InBfloat16(kind):  # type: ignore[valid-type,misc]
+        def forward(self, x: Tensor, *arguments: Any, **settings: Any) -> Tensor:
+            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                return super().forward(x, *arguments, **settings)
+
+    return InBfloat16
 
 
 def _pretrained(config: BackboneConfig) -> "VisionTransformer":

@@ -1,0 +1,1 @@
+"""Networks; what they are trained for stands in `cbldm.profiles`."""

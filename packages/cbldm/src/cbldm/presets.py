@@ -1,0 +1,58 @@
+"""Named training runs."""
+
+from .config import CurveSource, TrainConfig
+from .diffusion.samplers import PriorJump
+from .diffusion.schedule import CosineSchedule
+from .profiles import Paper, Robust
+
+_SMALL = Robust(atoms=60, width=32, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=4, channels=4)
+
+_TINY_PAPER = Paper(
+    atoms=32,
+    rstep=0.05,
+    encoder_width=4,
+    decoder_width=4,
+    encoder_multiples=(1, 2),
+    decoder_multiples=(1, 2),
+    blocks=1,
+    prior_widths=(16, 128),
+    curve_width=2,
+    code=8,
+    unet_width=8,
+    unet_multiples=(1, 2),
+    heads=2,
+    schedule=CosineSchedule(steps=20),
+    jump=PriorJump(18, 16),
+)
+
+PRESETS: dict[str, TrainConfig] = {
+    "robust": TrainConfig(),
+    "robust-cpu": TrainConfig(
+        profile=Robust(width=64),
+        data=CurveSource(distinct=16_384),
+        steps=(6000, 3000),
+        learning_rate=1e-3,
+        warmup=100,
+    ),
+    "robust-smoke": TrainConfig(
+        profile=_SMALL,
+        data=CurveSource(max_atoms=60, distinct=64),
+        steps=(6, 4),
+        batch=8,
+        warmup=2,
+        validation=16,
+        log_every=5,
+        checkpoint_every=5,
+    ),
+    "paper": TrainConfig(profile=Paper(), steps=(20_000, 100_000, 200_000), batch=32, learning_rate=1e-4),
+    "paper-smoke": TrainConfig(
+        profile=_TINY_PAPER,
+        data=CurveSource(max_atoms=32, distinct=32),
+        steps=(3, 4, 4),
+        batch=4,
+        warmup=1,
+        validation=8,
+        log_every=5,
+        checkpoint_every=5,
+    ),
+}

@@ -1,0 +1,9 @@
+"""What is trained to go from curves to structures: each profile is networks, their losses and how they are sampled."""
+
+from .paper import Paper
+from .profile import Examples, Generated, Profile
+from .robust import Robust
+
+ProfileConfig = Robust | Paper
+
+__all__ = ["Examples", "Generated", "Paper", "Profile", "ProfileConfig", "Robust"]

@@ -1,0 +1,91 @@
+"""Profile `robust`: its losses, what each stage trains, and what it draws."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from cbldm.affinity import affinity
+from cbldm.config import CurveSource
+from cbldm.diffusion.samplers import Ddim, Ddpm
+from cbldm.examples import ExampleSource
+from cbldm.profiles import Examples, Robust
+from cbldm.profiles.robust import RobustProfile
+from papertrio_shared.seed import generator
+
+SMALL = Robust(atoms=30, width=16, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=3, channels=4)
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    profile = SMALL.build()
+    source = CurveSource(max_atoms=30, distinct=8)
+    return ExampleSource(source, profile, batch=8, validation=0, seed=0, device=torch.device("cpu"))(0)
+
+
+def built() -> RobustProfile:
+    torch.manual_seed(0)
+    return SMALL.build()
+
+
+@pytest.mark.parametrize("stage", RobustProfile.stages)
+def test_a_stage_trains_its_part_alone(stage: str, examples: Examples) -> None:
+    profile = built()
+    profile.loss(stage, examples, generator(0, "a"))["loss"].backward()
+    reached = {name for name, each in profile.named_parameters() if each.grad is not None and each.grad.abs().sum() > 0}
+    parts = {
+        name: part for name, part in profile.named_children() if any(part is each for each in profile.trained(stage))
+    }
+    assert {name.split(".")[0] for name in reached} == set(parts)
+
+
+def test_a_loss_repeats_with_its_stream(examples: Examples) -> None:
+    profile = built().eval()
+    for stage in profile.stages:
+        with torch.no_grad():
+            first, again, other = (float(profile.loss(stage, examples, generator(s, "a"))["loss"]) for s in (0, 0, 1))
+        assert first == again != other
+
+
+def test_the_stages_together_cover_all() -> None:
+    profile = built()
+    trained = {id(each) for stage in profile.stages for part in profile.trained(stage) for each in part.parameters()}
+    assert trained == {id(each) for each in profile.parameters()}
+
+
+def test_latents_are_followed_while_training_only(examples: Examples) -> None:
+    profile = built().eval()
+    before = profile.latent_mean.clone()
+    profile.loss("latents", examples, generator(0, "a"))
+    assert torch.equal(profile.latent_mean, before)
+    profile.train()
+    for k in range(400):
+        profile.loss("latents", examples, generator(k, "a"))
+    with torch.no_grad():
+        w = affinity(examples.positions, mask=examples.present)
+        found = profile.encoder(w, examples.present)
+        clean = profile._standardised(torch.cat([found.draw(torch.randn(8, 3, 4)) for _ in range(200)]))
+    assert clean.mean(0).abs().max() < 0.2
+    assert (clean.std(0) - 1).abs().max() < 0.15
+
+
+@pytest.mark.parametrize("sampler", [Ddim(3), Ddpm(4)])
+def test_draws_are_affinities_of_as_many_atoms_as_were_drawn(sampler: Ddim | Ddpm, examples: Examples) -> None:
+    torch.manual_seed(0)
+    profile = replace(SMALL, sampler=sampler).build().eval()
+    curve = type(examples.curves)(*(each[:1] for each in examples.curves))
+    found = profile.generate(curve, 6, generator(0, "a"))
+    counts = found.present.sum(1)
+    assert (counts >= 2).all()
+    assert len(counts.unique()) > 1
+    assert torch.equal(found.affinity.diagonal(dim1=1, dim2=2), found.present.float())
+    assert torch.allclose(found.affinity, found.affinity.mT)
+    again, other = (profile.generate(curve, 6, generator(seed, "a")) for seed in (0, 1))
+    assert torch.equal(again.affinity, found.affinity)
+    assert other.affinity.shape != found.affinity.shape or not torch.equal(other.affinity, found.affinity)
+
+
+def test_the_posterior_is_two_distributions(examples: Examples) -> None:
+    found = built().eval().posterior(examples.curves)
+    assert torch.allclose(found.atom_count.exp().sum(1), torch.ones(8))
+    assert torch.allclose(found.type.exp().sum(1), torch.ones(8))
+    assert found.atom_count.shape == (8, 31)
