@@ -78,7 +78,7 @@ def test_a_killed_series_goes_on_where_it_was(curves: Path, tmp_path: Path, caps
     out = tmp_path / "out"
     words = [sys.executable, "-m", "cbldm", "recover", str(curves), *SHORT, "--out", str(out)]
     process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 250
     while not (out / "a" / "recovery.json").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
