@@ -120,14 +120,17 @@ paper-cbldm: $(CBLDM_RUNS) ## structures recovered from a simulated and from mea
 
 GFD := $(RESULTS)/gradient-flow-drifting
 GFD_SETS := $(if $(SMOKE),8gaussians sphere,8gaussians 25grid moons checkerboard swissroll pinwheel two_spirals ring sphere)
-GFD_RUNS := $(call runs,gradient-flow-drifting,$(GFD_SETS),$(if $(SMOKE),0,0 1 2 3 4),evaluation.json)
-GFD_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10 --objective.steps 10 --draws 1 --frames 5)
+GFD_IMAGES := $(if $(SMOKE),digits,digits digits-conditional)
+GFD_RUNS := $(call runs,gradient-flow-drifting,$(GFD_SETS) $(GFD_IMAGES),$(if $(SMOKE),0,0 1 2 3 4),evaluation.json)
+GFD_WORDS := $(if $(SMOKE),--objective.steps 10 --draws 1 --frames 5)
+GFD_SET_WORDS := $(if $(SMOKE),--flow.steps 5 --regression.steps 10)
+GFD_IMAGE_WORDS := $(if $(SMOKE),--objective.encoder.steps 10)
 $(GFD_RUNS): | .venv/synced
-	$(BIN)/gradient-flow-drifting train $(if $(wildcard $(@D)/config.json),--resume $(@D),$(preset_of) --seed $(seed_of) --out $(@D) $(GFD_WORDS))
+	$(BIN)/gradient-flow-drifting train $(if $(wildcard $(@D)/config.json),--resume $(@D),$(preset_of) --seed $(seed_of) --out $(@D) $(GFD_WORDS) $(if $(findstring digits,$(preset_of)),$(GFD_IMAGE_WORDS),$(GFD_SET_WORDS)))
 $(GFD)/paper/paper.html: | .venv/synced
 	$(BIN)/gradient-flow-drifting paper --out $(@D) $(smoke_flag)
-paper-gradient-flow-drifting: $(GFD)/paper/paper.html $(GFD_RUNS) ## divergences and kernels side by side, generators on the toy data sets, five seeds
-	@$(TABLES) $(GFD) --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂=sliced_w2.value" "sliced floor=sliced_w2.floor"
+paper-gradient-flow-drifting: $(GFD)/paper/paper.html $(GFD_RUNS) ## divergences and kernels side by side, generators on the toy data sets and on digits, five seeds
+	@$(TABLES) $(GFD) --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂=sliced_w2.value" "sliced floor=sliced_w2.floor" "precision=precision.value" "precision floor=precision.floor" "recall=recall.value" "recall floor=recall.floor"
 	@cat $(GFD)/paper/modes.md; echo; echo $(GFD)/paper/paper.html
 
 # CIFAR-100 as arrays and ViT-Tiny's weights, where they are given.

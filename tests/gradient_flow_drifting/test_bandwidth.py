@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from gradient_flow_drifting import Annealed, Sphere, Torus, choose_bandwidth, kde_score, multiscale
+from gradient_flow_drifting import Annealed, Gaussian, Sphere, Torus, choose_bandwidth, kde_score, mixed, multiscale
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,7 +74,7 @@ def test_bad_input_is_named() -> None:
         (lambda: choose_bandwidth(y, manifold=Sphere()), "y: points off the sphere; project them with projx first"),
         (lambda: multiscale(0.0), "h: must be positive and finite, found 0.0"),
         (lambda: multiscale(1.0, ratio=-2.0), "ratio: must be positive and finite, found -2.0"),
-        (lambda: multiscale(1.0, count=0), "count: at least one bandwidth is needed, found 0"),
+        (lambda: multiscale(1.0, count=0), "count: a whole number, at least 1, is needed, found 0"),
         (lambda: Annealed(0.0, 1.0), "start: must be positive and finite, found 0.0"),
         (lambda: Annealed(1.0, -1.0), "rate: a finite number ≥ 0 is needed, found -1.0"),
         (lambda: Annealed(1.0, 1.0, least=math.nan), "least: a finite number ≥ 0 is needed, found nan"),
@@ -84,3 +84,18 @@ def test_bad_input_is_named() -> None:
     for call, message in calls:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_what_is_no_number_is_told() -> None:
+    y = torch.randn(9, 2)
+    for make, message in (
+        (lambda: Annealed(1.0, "a"), "rate: a finite number ≥ 0 is needed, found 'a'"),
+        (lambda: Annealed(((0.1,),), 1.0), "start: a number or a sequence of them is needed"),
+        (lambda: Gaussian([[0.1]]), "bandwidth: a number or a sequence of them is needed"),
+        (lambda: Gaussian(["a"]), "bandwidth: a number or a sequence of them is needed"),
+        (lambda: mixed({"kl_qp": "a"}), "weights: the weight of kl_qp must be positive and finite, found 'a'"),
+        (lambda: multiscale(0.1, count=1.5), "count: a whole number, at least 1, is needed, found 1.5"),
+        (lambda: choose_bandwidth(y, effective_sample_size="a"), "effective_sample_size: a finite number is needed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()

@@ -164,8 +164,9 @@ def test_a_run_follows_a_field_that_is_named(tmp_path: Path) -> None:
         (["sample", "w.safetensors"], "w.safetensors: not a whole safetensors file"),
         (["particles", "mons"], "no data set is called 'mons': did you mean 'moons'?"),
         (["particles", "moons", "--count", "0"], "count = 0: ask for at least one"),
-        (["particles", "moons", "--points", "0"], "count = 0: ask for at least one point"),
-        (["particles", "moons", "--steps", "0"], "steps: at least one is needed, found 0"),
+        (["particles", "moons", "--points", "0"], "points: a whole number, at least 1, is needed, found 0"),
+        (["particles", "moons", "--out", "nan.npy"], "nan.npy: is a file: give a folder by --out"),
+        (["particles", "moons", "--steps", "0"], "steps: a whole number, at least 1, is needed, found 0"),
         (["particles", "moons", "--divergence", "kl"], '"kl" is unknown; did you mean'),
         (["particles", "nan.npy"], "nan.npy: row 0 holds a value that is not finite"),
         (["particles", "moons", "--level", "exact", "field:bi-softmax"], "level: exact is of a divergence's own field"),
@@ -199,7 +200,7 @@ def test_what_a_finished_run_refuses_is_told(
     assert main(["sample", str(folder), "-n", "0", "-o", str(tmp_path / "s.npy")]) == 2
     assert "count = 0: ask for at least one point" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--draws", "0"]) == 2
-    assert "draws = 0: average over at least one pair" in capsys.readouterr().err
+    assert "draws: a whole number, at least 1, is needed, found 0" in capsys.readouterr().err
     assert main(["train", "moons", *TINY, "--out", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
     for words in (["moons"], ["8gaussians", "--seed", "3"], ["--out", str(tmp_path / "b")]):

@@ -20,6 +20,7 @@ from gradient_flow_drifting.models import (
     save_generator,
 )
 from gradient_flow_drifting.stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
+from torch import Tensor
 
 KINDS: list[AnyGenerator] = [
     GeneratorConfig(width=8, depth=2, condition="class_and_guidance"),
@@ -76,7 +77,9 @@ def test_conditions_are_refused_where_there_are_none() -> None:
         plain.sample(2, labels=0)
     with pytest.raises(ValueError, match=r"guidance = 1.5: this generator was trained without: leave it out"):
         plain.sample(2, guidance=1.5)
-    with pytest.raises(ValueError, match=r"generator.condition = class: the data has no labels: set it to none"):
+    with pytest.raises(
+        ValueError, match=r"generator.condition = class: the data has no labels: give some, or set it to none"
+    ):
         GeneratorConfig(condition="class").build(dimension=2)
 
 
@@ -162,3 +165,17 @@ def test_a_memory_forgets_the_oldest_and_gives_each_point_once() -> None:
     assert torch.equal(other.of_all, memory.of_all)
     with pytest.raises(ValueError, match=r"memory.of_class: \(8, 2, 2\) is needed, found \(8, 3, 2\)"):
         Memory(Toy("8gaussians"), size=2, unconditional=4, generator=stream).load_state_dict(memory.state_dict())
+
+
+@pytest.mark.parametrize("power", [1 - 1e-7, 1 + 1e-7, 1 + 1e-4])
+def test_strengths_near_the_power_one_keep_their_digits(power: float) -> None:
+    def draw(power: float) -> Tensor:
+        return Guidance(power=power, plain=0.0).draw(1000, torch.Generator().manual_seed(0))
+
+    assert torch.allclose(draw(power), draw(1.0), rtol=1e-3)
+    assert draw(power).max() <= 3
+
+
+def test_a_memory_needs_labels() -> None:
+    with pytest.raises(ValueError, match="has no labels: class conditions need"):
+        Memory(Toy("swissroll"), size=4, unconditional=8, generator=torch.Generator())

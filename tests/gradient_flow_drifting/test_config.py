@@ -1,15 +1,19 @@
 """Configs refuse what cannot be run, in one line, and survive a run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gradient_flow_drifting.baselines import BiSoftmax, SinkhornDrift
 from gradient_flow_drifting.config import TrainConfig
-from gradient_flow_drifting.data import ArrayFile, SphereMixture, Toy
+from gradient_flow_drifting.data import ArrayFile, ImageFolder, SphereMixture, Toy
+from gradient_flow_drifting.feature_fields import BiSoftmaxFeatures, KernelFeatures
 from gradient_flow_drifting.fields import KernelField
+from gradient_flow_drifting.guidance import Guidance
 from gradient_flow_drifting.models import GeneratorConfig
 from gradient_flow_drifting.presets import DEMO, PRESETS, SMOKE
-from gradient_flow_drifting.stretches import Drifting, ParticleFlow, Regression
+from gradient_flow_drifting.stretches import Drifting, FeatureDrifting, ParticleFlow, Regression
 from papertrio_shared.run import config_to_dict, dict_to_config
 
 
@@ -64,3 +68,34 @@ def test_the_kind_of_data_survives_too() -> None:
 def test_the_network_of_every_preset_is_the_same() -> None:
     perceptrons = [each.generator for each in PRESETS.values() if isinstance(each.generator, GeneratorConfig)]
     assert {(each.width, each.depth) for each in perceptrons} == {(256, 3)}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Drifting(negatives="cross"), "objective.negatives = 'cross': give one of 'same', 'cross_fit'"),
+        (lambda: FeatureDrifting(decay="cos"), "objective.decay = 'cos': give one of 'cosine', 'constant'"),
+        (lambda: BiSoftmax(force="none"), "field.force = 'none': give one of 'normalised', 'raw'"),
+        (
+            lambda: TrainConfig(generator=GeneratorConfig(activation="tanh")),
+            "generator.activation = 'tanh': give one of 'relu', 'silu'",
+        ),
+        (lambda: TrainConfig(precision="16"), "^precision = '16': give one of '32-true', 'bf16-mixed'"),
+        (lambda: ImageFolder(channels=2), "data.channels = 2: give one of 1, 3"),
+        (lambda: Regression(steps="a"), "regression.steps = a: give zero or more, a whole number"),
+        (lambda: Drifting(batch=2.5), "objective.batch = 2.5: give a positive number, a whole one"),
+        (lambda: SinkhornDrift(blur=None), "field.blur = None: give a positive number"),
+        (lambda: Guidance(largest="a"), "guidance.largest = a: give zero or more"),
+        (lambda: KernelField(divergence=5), "divergence: names with weights are needed, .* found 5"),
+        (lambda: KernelFeatures(log_weight_limit="a"), "log_weight_limit: a number ≥ 0 or None is needed, found a"),
+    ],
+)
+def test_what_no_annotation_allows_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_one_scale_stands_for_a_tuple_of_one() -> None:
+    assert KernelFeatures(bandwidths=0.2) == KernelFeatures(bandwidths=(0.2,))  # type: ignore[arg-type]
+    assert BiSoftmaxFeatures(temperatures=0.2) == BiSoftmaxFeatures(temperatures=(0.2,))  # type: ignore[arg-type]
+    assert BiSoftmax(temperatures=0.2) == BiSoftmax(temperatures=(0.2,))  # type: ignore[arg-type]

@@ -7,8 +7,18 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from gradient_flow_drifting.data import ArrayFile, SphereMixture, Toy, named, read_points
+from gradient_flow_drifting.data import (
+    ArrayFile,
+    ImageFolder,
+    SphereCsv,
+    SphereMixture,
+    TorusCsv,
+    Toy,
+    named,
+    read_points,
+)
 from gradient_flow_drifting.data.toy import ToyName
+from gradient_flow_drifting.models import Generator, GeneratorConfig
 from papertrio_shared.seed import generator
 from scipy.stats import kstest
 from torch import Tensor
@@ -242,3 +252,28 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(ValueError, match=r"torn.npy: holds no array of numbers"):
         read_points(tmp_path / "torn.npy")
+
+
+def test_an_array_of_no_known_space_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data.geometry = 'plane': give one of 'euclidean', 'sphere', 'torus'"):
+        ArrayFile(geometry="plane")  # type: ignore[arg-type]
+
+
+def test_a_path_may_be_a_string(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    assert ArrayFile(str(tmp_path / "a.npy")).sample(3, torch.Generator()).shape == (3, 2)  # type: ignore[arg-type]
+    for source in (SphereCsv("none.csv"), TorusCsv("none.csv"), ImageFolder("none")):  # type: ignore[arg-type]
+        with pytest.raises(FileNotFoundError, match="none"):
+            source.sample(1, torch.Generator())
+
+
+@pytest.mark.parametrize("count", [1.5, "2", None])
+def test_a_count_and_a_label_are_whole_numbers(count: int) -> None:
+    for draw in (
+        lambda: Toy("moons").sample(count, torch.Generator()),
+        lambda: Generator(GeneratorConfig(width=4), dimension=2).sample(count, seed=0),
+    ):
+        with pytest.raises(ValueError, match=f"count = {count}: ask for at least one point"):
+            draw()
+    with pytest.raises(ValueError, match=f"label = {count}: there is no such class"):
+        Toy("moons").sample_class(count, 2, torch.Generator())

@@ -5,7 +5,18 @@ import math
 import pytest
 import torch
 from close import assert_close_by_name
-from gradient_flow_drifting import DIVERGENCES, Euclidean, Gaussian, Sphere, VonMisesFisher, drift, drifting_loss, mixed
+from gradient_flow_drifting import (
+    DIVERGENCES,
+    Euclidean,
+    Gaussian,
+    Kernel,
+    Laplace,
+    Sphere,
+    VonMisesFisher,
+    drift,
+    drifting_loss,
+    mixed,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -218,7 +229,7 @@ def test_bad_input_is_named() -> None:
         (x, good | {"positives": y.double()}, r"positives: torch.float32 is needed as in x, found torch.float64"),
         (on, sphere | exact, r'field: "exact" is for the Gaussian kernel; VonMisesFisher has only "density"'),
         (on, sphere | exact | {"divergence": mixed({"mmd2": 1.0, "kl_qp": 1.0})}, r"has only"),
-        (x, good | exact | {"draws": 0}, r"draws: at least one is needed, found 0"),
+        (x, good | exact | {"draws": 0}, r"draws: a whole number, at least 1, is needed, found 0"),
         (x, good | {"field": "true"}, r'field: "density" or "exact" is needed, found "true"'),
         (x, good | {"velocity_unit": "m"}, r'velocity_unit: "mean_shift" or "score" is needed, found "m"'),
         (x, good | {"max_step": 0.0}, r'max_step: a number > 0, "bandwidth" or None is needed, found 0.0'),
@@ -233,3 +244,51 @@ def test_bad_input_is_named() -> None:
             Gaussian(bandwidth)
     with pytest.raises(ValueError, match=r"concentration: must be positive and finite, found 0\.0"):
         VonMisesFisher(0)
+
+
+@pytest.mark.parametrize(("d", "h", "away"), [(2, 0.05, 300.0), (300, 0.01, 0.0), (300, 0.3, 50.0)])
+def test_far_points_and_many_coordinates_leave_the_effective_sample_size_right(d: int, h: float, away: float) -> None:
+    x, y = (each.float() for each in clouds(d, n=4))
+    y = y + away
+    terms = torch.softmax(-torch.cdist(x.double(), y.double()).square() / (2 * h**2), dim=1)
+    size = Gaussian(h).effective_sample_size(x, y)
+    assert size.dtype == torch.float32
+    assert_close_by_name({"size": size.double()}, {"size": 1 / terms.square().sum(1)}, rtol=1e-4)
+    beyond = Gaussian(0.01).effective_sample_size(x, y + 1e15)  # where rounding leaves nothing, it is still a number
+    assert bool(((beyond >= 1) & (beyond <= len(y))).all())
+
+
+def test_a_density_that_cannot_be_held_is_told() -> None:
+    x, y = clouds(300)
+    with pytest.raises(ValueError, match=r"divergence: mmd2 is in units of densities, here up to e\^\d+, which torch"):
+        drift(x, positives=y, negatives=x, kernel=Gaussian(0.01), divergence="mmd2")
+    assert drift(x, positives=y, negatives=x, kernel=Gaussian(0.01)).velocity.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, math.nan, math.inf, "1"])
+def test_the_loss_refuses_a_step_that_is_none(size: float) -> None:
+    x, y = clouds(2)
+    with pytest.raises(ValueError, match=r"^step_size: "):
+        drifting_loss(x, y, kernel=Gaussian(0.2), step_size=size)
+
+
+def test_the_loss_refuses_what_is_no_kernel() -> None:
+    x, y = clouds(2)
+    for wrong in ("gaussian", Gaussian, None):
+        with pytest.raises(ValueError, match=r"^kernel: a kernel is needed"):
+            drifting_loss(x, y, kernel=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("draws", [0, 1.5, "8", None])
+def test_draws_are_a_whole_number(draws: int) -> None:
+    x, y = clouds(2)
+    with pytest.raises(ValueError, match="draws: a whole number, at least 1, is needed"):
+        drift(x, positives=y, negatives=x, kernel=Gaussian(0.2), field="exact", draws=draws)
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.5), Laplace(0.5)])
+def test_points_whose_squares_overflow_are_told(kernel: Kernel) -> None:
+    x, y = (each.float() for each in clouds(2))
+    with pytest.raises(ValueError, match=r"positives: coordinates up to \d.*e\+20, whose squares torch.float32 cannot"):
+        drift(x, positives=1e20 * y, negatives=x, kernel=kernel)
+    assert drift(x, positives=1e15 * y, negatives=x, kernel=kernel).velocity.isfinite().all()

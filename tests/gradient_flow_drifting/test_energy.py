@@ -215,7 +215,7 @@ def test_bad_input_is_named() -> None:
         (x, y, {"divergence": own}, "divergence: own was made without an integrand and has no energy"),
         (x, y, {"kernel": Laplace(0.5)}, "kernel: the energy of kl_qp is for the Gaussian kernel, found Laplace"),
         (x, y, {"kernel": 0.5}, "kernel: a kernel is needed"),
-        (x, y, {"draws": 0}, "draws: at least one is needed, found 0"),
+        (x, y, {"draws": 0}, "draws: a whole number, at least 1, is needed, found 0"),
         (x, y, {"self_terms": "leave_one_out"}, "self_terms: the energy of kl_qp has no pairs to leave out"),
         (x, y, {"negative_weights": torch.ones(5)}, "negative_weights: a tensor of 4 weights, one for each of x"),
         (x, y, {"positive_weights": -torch.ones(5)}, "positive_weights: weights must be finite and ≥ 0, found -1.0"),

@@ -172,3 +172,17 @@ def test_bad_numbers_are_named(make: object, message: str) -> None:
 def test_a_field_survives_a_run_folder(field: Field) -> None:
     config = Drifting(field=field)  # type: ignore[arg-type]
     assert dict_to_config(config_to_dict(config), Drifting) == config
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=name)
+def test_an_unknown_space_is_no_euclidean_one(field: Field) -> None:
+    x = torch.randn(5, 3)
+    with pytest.raises(ValueError, match=r"geometry: .* is needed, found 'spher'"):
+        field.velocity(x, positives=x, negatives=x, geometry="spher")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=name)
+def test_an_unknown_way_with_own_terms_is_refused(field: Field) -> None:
+    x = torch.randn(5, 3)
+    with pytest.raises(ValueError, match='self_terms: "keep" or "leave_one_out" is needed, found "drop"'):
+        field.velocity(x, positives=x, negatives=x, self_terms="drop")  # type: ignore[arg-type]

@@ -27,6 +27,41 @@ def test_kernels_through_the_interpreter() -> None:
     run_cases(TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
 
 
+COMPILE = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from gradient_flow_drifting.ops.kde import _triton
+
+SHARED_MEMORY = 99 * 1024  # of a program, on the smallest of the present GPUs
+for d, bands in ((2, 4), (16, 1)):
+    for kernel in (_triton._forward.fn, _triton._backward_x, _triton._backward_y):
+        for own in (False, True):
+            constants = {"d": d, "D": 16, "B": bands, "ROWS": 32, "KEYS": 32, "IS_DIRECT": d == 2}
+            constants |= {"HAS_WEIGHTS": own, "LEAVE_ONE_OUT": own}
+            signature = {
+                each: "constexpr" if each in constants else "*fp32" if each.endswith("_at") else "i32"
+                for each in kernel.arg_names
+            }
+            places = {(kernel.arg_names.index(each),): value for each, value in constants.items()}
+            source = ASTSource(fn=kernel, signature=signature, constexprs=places)
+            assert compile(source, target=GPUTarget("cuda", 90, 32)).metadata.shared <= SHARED_MEMORY
+            print(kernel.__name__)
+"""
+
+
+@needs_triton
+@pytest.mark.interpreter
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles for CUDA on Linux")
+def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
+    """What the interpreter lets pass, such as a variable of two types, the compiler does not."""
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    script = tmp_path / "compile_kernels.py"
+    script.write_text(COMPILE)
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    assert len(result.stdout.split()) == 12
+
+
 @needs_triton
 @pytest.mark.gpu
 def test_kernels_on_a_gpu() -> None:

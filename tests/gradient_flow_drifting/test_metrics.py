@@ -1,6 +1,7 @@
 """Metrics against closed forms, and what they tell of known faults."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from gradient_flow_drifting.metrics import (
     Support,
     evaluate,
     evaluate_cloud,
+    mmd2,
     mode_coverage,
     mode_shares,
     sliced_wasserstein2,
@@ -65,17 +67,17 @@ def test_shapes_and_values_are_checked() -> None:
     x = torch.zeros(3, 2)
     with pytest.raises(ValueError, match=r"x and y have the shapes \(3, 2\) and \(2, 2\)"):
         sliced_wasserstein2(x, x[:2])
-    with pytest.raises(ValueError, match=r"y: the cloud is empty or holds a value that is not finite"):
+    with pytest.raises(ValueError, match=r"y: 3 of 3 points have a NaN or infinite coordinate"):
         wasserstein2(x, x * math.nan)
     with pytest.raises(ValueError, match=r"x: the cloud is empty"):
         wasserstein2(x[:0], x)
     with pytest.raises(ValueError, match=r"y: 2 coordinates are needed as in x, found 3"):
         wasserstein2(x, torch.zeros(3, 3))
     for cloud in (x[:0], x * math.nan):
-        with pytest.raises(ValueError, match=r"x: the cloud is empty or holds a value that is not finite"):
+        with pytest.raises(ValueError, match=r"x: (the cloud is empty|3 of 3 points have a NaN)"):
             sliced_wasserstein2(cloud, cloud)
     assert wasserstein2(x.clone().requires_grad_(), x) == sliced_wasserstein2(x.clone().requires_grad_(), x) == 0
-    with pytest.raises(ValueError, match=r"draws = 0: average over at least one pair"):
+    with pytest.raises(ValueError, match="draws: a whole number, at least 1, is needed, found 0"):
         evaluate(lambda count, _: torch.zeros(count, 2), Toy(), draws=0)
     with pytest.raises(ValueError, match=r"y: 3 coordinates are needed as in x, found 2"):
         evaluate(lambda count, _: torch.zeros(count, 3), Toy(), draws=1)
@@ -222,3 +224,56 @@ def test_the_support_of_the_torus_has_no_seam() -> None:
     assert support.threshold < 0.05
     assert support.share_off(wrapped[2000:]) < 0.03
     assert support.share_off(torch.tensor([[-torch.pi], [torch.pi], [3 * torch.pi], [0.0], [-1e-12]])) == 0.4
+
+
+@pytest.mark.parametrize("metric", [wasserstein2, sliced_wasserstein2, mmd2])
+def test_an_unknown_space_and_points_off_it_are_told(metric: Callable[..., float]) -> None:
+    x = torch.randn(6, 3)
+    with pytest.raises(ValueError, match=r"geometry: .* is needed, found 'shpere'"):
+        metric(x, x, geometry="shpere")
+    with pytest.raises(ValueError, match="x: points off the sphere; project them"):
+        metric(x, x, geometry="sphere")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (torch.full((3, 2), torch.nan), "NaN"),
+        (torch.zeros(0, 2), "empty"),
+        (torch.zeros(3, 5), "5 coordinates"),
+        (torch.zeros(3), "shape"),
+    ],
+)
+def test_modes_are_not_counted_of_samples_that_are_none(samples: Tensor, message: str) -> None:
+    modes = Toy("8gaussians").modes
+    assert modes is not None
+    with pytest.raises(ValueError, match=message):
+        mode_coverage(samples, modes)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "message"),
+    [
+        (torch.full((3, 2), torch.nan), "3 of 3 points have a NaN"),
+        (torch.zeros(0, 2), "the cloud is empty"),
+        (torch.zeros(3, 5), "2 coordinates are needed, found 5"),
+        (torch.zeros(3), "shape"),
+        ([[0.0, 1.0]], "tensor .* is needed, found list"),
+    ],
+)
+def test_a_support_refuses_what_is_no_cloud(cloud: Tensor, message: str) -> None:
+    real = torch.randn(30, 2)
+    support = Support(real, real)
+    for call in (support.share_off, support.share_missed, lambda z: Support(real, z)):
+        with pytest.raises(ValueError, match=message):
+            call(cloud)
+    with pytest.raises(ValueError, match=r"geometry: .* is needed, found 'spher'"):
+        Support(real, real, geometry="spher")  # type: ignore[arg-type]
+
+
+def test_widths_of_the_discrepancy_are_numbers() -> None:
+    x = torch.randn(9, 2)
+    with pytest.raises(ValueError, match="bandwidths: a number or a sequence of them is needed"):
+        mmd2(x, x, bandwidths=["a"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"draws: a whole number, at least 1, is needed, found 1.5"):
+        evaluate_cloud(x, Toy("moons"), draws=1.5)  # type: ignore[arg-type]

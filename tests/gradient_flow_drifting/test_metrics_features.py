@@ -104,7 +104,7 @@ def test_clouds_that_cannot_be_compared_are_told() -> None:
     for figure in (precision_recall, density_coverage, frechet_distance, kernel_distance):
         with pytest.raises(ValueError, match=r"y: 3 coordinates are needed as in x, found 2"):
             figure(x, x[:, :2])
-        with pytest.raises(ValueError, match=r"the cloud is empty or holds a value that is not finite"):
+        with pytest.raises(ValueError, match=r"y: 10 of 10 points have a NaN"):
             figure(x, x * math.nan)
     with pytest.raises(ValueError, match=r"samples and real: at least 4 points of each are needed, found 3 and 10"):
         precision_recall(x[:3], x)
@@ -112,5 +112,12 @@ def test_clouds_that_cannot_be_compared_are_told() -> None:
         density_coverage(x, x[:5])
     with pytest.raises(ValueError, match=r"at least 2 points of each are needed, found 1 and 10"):
         frechet_distance(x[:1], x)
-    with pytest.raises(ValueError, match=r"neighbours = 0: give at least one"):
+    with pytest.raises(ValueError, match="neighbours: a whole number, at least 1, is needed, found 0"):
         precision_recall(x, x, neighbours=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.int64, torch.float64])
+def test_features_of_any_precision_are_compared(kind: torch.dtype) -> None:
+    x, y = ((4 * cloud(seed, 30)).round() for seed in (0, 1))
+    for figure in (precision_recall, density_coverage, frechet_distance, kernel_distance):
+        assert figure(x.to(kind), y) == figure(x.to(y.dtype), y)

@@ -300,7 +300,7 @@ def test_bad_input_is_named() -> None:
         (lambda: GeodesicGaussian(1.0, Torus), r"manifold: an object is needed, Torus\(\) say, found the class itself"),  # type: ignore[arg-type]
         (lambda: resolve_kernel("sharp", 0.1), r'did you mean "sharp_laplace"\?'),
         (lambda: resolve_kernel("laplace", 0), "bandwidth: must be positive and finite, found 0.0"),
-        (lambda: InverseMultiquadric(1.0, power=0.0), "power: must be positive and finite, found 0.0"),
+        (lambda: InverseMultiquadric(1.0, power=0.0), "power: must be above 0, found 0.0"),
         (lambda: SphereHeat(1e-5), "bandwidth: between 1e-4 and 1e4 are possible on the sphere, found 1e-05"),
         (lambda: SphereHeat(1.0).score(x, y), r"x: points of the sphere S² have 3 coordinates, found 2"),
         (lambda: GeodesicGaussian(1.0, "sphere"), "manifold: str has no expmap, which geodesics need"),  # type: ignore[arg-type]
@@ -318,3 +318,9 @@ def test_bad_input_is_named() -> None:
             call()
         assert "\n" not in str(error.value)
     assert Laplace(1.0).score(x[:0], y).score.shape == (0, 2)
+
+
+@pytest.mark.parametrize("power", ["a", None, math.nan])
+def test_a_power_is_a_number(power: float) -> None:
+    with pytest.raises(ValueError, match="power: a finite number is needed"):
+        InverseMultiquadric(1.0, power=power)

@@ -1,6 +1,7 @@
 """Particles that follow the flow reach the data."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -164,9 +165,9 @@ def test_bad_input_is_named() -> None:
     far = {"kernel": Gaussian(0.1), "divergence": "chi2_qp", "log_weight_limit": None, "max_step": None}
     searched = {"step_rule": "backtracking", "field": "exact", "kernel": Gaussian(0.5)}
     cases = [
-        (x, y, {"steps": 0}, "steps: at least one is needed, found 0"),
-        (x, y, {"step_size": 0.0}, "step_size: must be positive, found 0.0"),
-        (x, y, {"snapshots": 1}, r"snapshots: between 2 and steps \+ 1 = 501 are possible, found 1"),
+        (x, y, {"steps": 0}, "steps: a whole number, at least 1, is needed, found 0"),
+        (x, y, {"step_size": 0.0}, "step_size: must be above 0, found 0.0"),
+        (x, y, {"snapshots": 502}, r"snapshots: between 2 and steps \+ 1 = 501 are possible, found 502"),
         (x * torch.nan, y, {}, "x0: 5 of 5 points have a NaN"),
         (x, y[:0], {}, "y: the cloud is empty"),
         (x, y[:, :1], {}, "y: 2 coordinates are needed as in x, found 1"),
@@ -221,3 +222,19 @@ def test_particles_of_the_torus_go_the_short_way_to_a_bunch_at_the_seam() -> Non
     assert found.abs().max() <= torch.pi
     assert float((found < 0).float().mean()) == pytest.approx(0.5, abs=0.15)  # on both sides of it
     assert float(Torus().dist(found, seam).mean()) == pytest.approx(float(Torus().dist(bunch, seam).mean()), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 2.5}, "steps: a whole number, at least 1, is needed, found 2.5"),
+        ({"step_size": math.inf}, "step_size: a finite number is needed, found inf"),
+        ({"snapshots": "3"}, "snapshots: a whole number, at least 2, is needed, found '3'"),
+        ({"field": None}, "field: .* is needed, found None"),
+        ({"field": SinkhornDrift}, "field: .* is needed, found <class"),
+    ],
+)
+def test_what_is_no_number_or_field_is_told(options: dict[str, Any], message: str) -> None:
+    x = torch.randn(6, 2)
+    with pytest.raises(ValueError, match=message):
+        flow_particles(x, x + 1, **{"steps": 2, **options})

@@ -15,6 +15,7 @@ from papertrio_shared.seed import generator as seeded
 from . import report
 from .baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
 from .baselines.ot_cfm import Solver
+from .checks import require_whole
 from .compare import DEFAULT, FLOW, default_methods, methods_of, presets_of, write_comparison
 from .compare import compare as run_comparison
 from .config import TrainConfig
@@ -144,6 +145,9 @@ def particles(
         field: What moves them; where none is named, that of the divergence with bandwidths chosen from the data.
     """
     source, folder = named(data, path, geometry=geometry), out or Path("runs") / f"particles-{Path(data).stem}"
+    require_whole("points", points)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file: give a folder by --out")
     if field is not None and level == "exact":
         raise ValueError(
             f"level: exact is of a divergence's own field, {type(field).__name__} has one level: leave it out"

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_on_manifold, require_number, require_whole
 from .manifolds import Euclidean, Manifold
-from .ops.kde._checks import check_cloud, positive_numbers
+from .ops.kde.checks import check_cloud, positive_numbers
 
 Schedule = Callable[[float], float | tuple[float, ...]]
 """Bandwidth or bandwidths, in the units of the points, when a share (0 to 1) of the way is done."""
@@ -49,10 +50,11 @@ def choose_bandwidth(
         True
     """
     check_cloud("y", y)
-    if manifold is not None and not hasattr(manifold, "dist"):
+    if manifold is not None and (isinstance(manifold, type | Tensor) or not hasattr(manifold, "dist")):
         raise ValueError(f"manifold: Sphere(), Torus() or another manifold is needed, found {manifold!r}")
-    if manifold is not None and not manifold.check_point_on_manifold(y):
-        raise ValueError(f"y: points off the {type(manifold).__name__.lower()}; project them with projx first")
+    if manifold is not None:
+        check_on_manifold("y", y, manifold)
+    require_number("effective_sample_size", effective_sample_size)
     y = y.detach()[:: math.ceil(len(y) / _SUBSAMPLE)]
     if len(y) < 3:
         raise ValueError(f"y: a bandwidth is chosen from at least three points, found {len(y)}")
@@ -106,8 +108,7 @@ def multiscale(h: float, *, count: int = 3, ratio: float = 2.0) -> tuple[float, 
     """
     positive_numbers("h", h)
     positive_numbers("ratio", ratio)
-    if count < 1:
-        raise ValueError(f"count: at least one bandwidth is needed, found {count}")
+    require_whole("count", count)
     return tuple(h * ratio**k for k in range(count))
 
 
@@ -135,10 +136,10 @@ class Annealed:
 
     def __post_init__(self) -> None:
         positive_numbers("start", self.start)
-        if not (math.isfinite(self.rate) and self.rate >= 0):
-            raise ValueError(f"rate: a finite number ≥ 0 is needed, found {self.rate}")
-        if not (math.isfinite(self.least) and self.least >= 0):
-            raise ValueError(f"least: a finite number ≥ 0 is needed, found {self.least}")
+        for name in ("rate", "least"):
+            value = getattr(self, name)
+            if not (isinstance(value, float | int) and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name}: a finite number ≥ 0 is needed, found {value!r}")
 
     @classmethod
     def between(cls, start: float, end: float, *, until: float = 1.0) -> Self:

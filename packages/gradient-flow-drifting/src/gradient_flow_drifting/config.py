@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .baselines.ot_cfm import FlowShape, OtCfm
-from .checks import require_positive
+from .checks import require_choices, require_positive
 from .data import Source, Toy
 from .fields import KernelField
 from .models import AnyGenerator, GeneratorConfig
@@ -67,6 +67,8 @@ class TrainConfig:
     samples: int = 10_000
 
     def __post_init__(self) -> None:
+        require_choices(self, "")
+        require_choices(self.generator, "generator")  # models stand below the checks
         require_positive(self, "", "checkpoint_every", "log_every", "frames", "limit", "draws", "threads")
         require_positive(self, "", "devices", "num_nodes", "shown", "watched", "samples")
         if self.total_steps < 1:

@@ -96,7 +96,16 @@ class MeanDiscrepancy:
 
         Returns:
             Velocity, in units of a density over those of the points.
+
+        Raises:
+            ValueError: If a density is beyond the range of the precision.
         """
+        highest = float(torch.maximum(p.log_density, q.log_density).max()) if p.log_density.numel() else 0.0
+        if highest > math.log(torch.finfo(p.log_density.dtype).max):
+            raise ValueError(
+                f"divergence: mmd2 is in units of densities, here up to e^{highest:.0f}, which {p.log_density.dtype} "
+                "cannot hold; take wider kernels or another divergence"
+            )
         return p.log_density.exp()[..., None] * p.score - q.log_density.exp()[..., None] * q.score
 
 
@@ -200,8 +209,8 @@ def mixed(weights: Mapping[str, float] = _MIXED) -> Mixed:
         raise ValueError("weights: at least one divergence is needed, found none")
     for name, weight in weights.items():
         _elementary(name)
-        if not (math.isfinite(weight) and weight > 0):
-            raise ValueError(f"weights: the weight of {name} must be positive and finite, found {weight}")
+        if not (isinstance(weight, Real) and math.isfinite(weight) and weight > 0):
+            raise ValueError(f"weights: the weight of {name} must be positive and finite, found {weight!r}")
     return Mixed(tuple(weights.items()))
 
 

@@ -22,11 +22,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_clouds, require_number, require_whole
 from .divergences import Divergence, FDivergence, MeanDiscrepancy, resolve_divergence
 from .kernels import Gaussian, Kernel
 from .manifolds import Manifold
 from .ops.kde import KdeBackend, KdeScore, SelfTerms
-from .ops.kde._checks import check_cloud, check_weights
+from .ops.kde.checks import check_weights
 
 Field = Literal["density", "exact"]
 VelocityUnit = Literal["mean_shift", "score"]
@@ -114,8 +115,9 @@ def drift(
 
     Raises:
         ValueError: If a cloud is empty, not finite, of another dimension or off the manifold, weights do not match,
-            the divergence is unknown, the kernel does not live on the manifold, the exact field does not exist, or
-            `"leave_one_out"` has fewer than two negatives or others than x.
+            the divergence is unknown, the kernel does not live on the manifold, the exact field does not exist,
+            `"leave_one_out"` has fewer than two negatives or others than x, or densities that `mmd2` needs exceed the
+            precision's range.
 
     Example:
         >>> import torch
@@ -197,7 +199,7 @@ def drifting_loss(
         The loss, in squared units of the points.
 
     Raises:
-        ValueError: As `drift` does.
+        ValueError: As `drift` does; if the step size is not positive and finite.
 
     Example:
         >>> import torch
@@ -206,6 +208,8 @@ def drifting_loss(
         >>> [round(value, 3) for value in x.grad[0].tolist()]  # towards the datum, times -2
         [-0.2, 0.0]
     """
+    check_kernel(kernel)
+    require_number("step_size", step_size, above=0)
     manifold = kernel.manifold if manifold is None else manifold
     with torch.no_grad():
         own = x if negatives is None else negatives
@@ -237,8 +241,7 @@ def _exact_velocity(
     generator: torch.Generator | None,
 ) -> Tensor:
     """The exact field by quasi-random draws, for each bandwidth at points spread by itself."""
-    if draws < 1:
-        raise ValueError(f"draws: at least one is needed, found {draws}")
+    require_whole("draws", draws)
     smoothed, plain = split_parts(divergence)
     velocity = _velocity(plain, p, q, log_weight_limit)  # ½ MMD² is a functional of the points as they are
     if not smoothed:
@@ -351,7 +354,7 @@ def check_limits(log_weight_limit: float | None, max_step: float | str | None) -
     Raises:
         ValueError: If one is out of range.
     """
-    if log_weight_limit is not None and not log_weight_limit >= 0:
+    if log_weight_limit is not None and not (isinstance(log_weight_limit, float | int) and log_weight_limit >= 0):
         raise ValueError(f"log_weight_limit: a number ≥ 0 or None is needed, found {log_weight_limit}")
     if max_step is not None and max_step != "bandwidth" and not (isinstance(max_step, float | int) and max_step > 0):
         raise ValueError(f'max_step: a number > 0, "bandwidth" or None is needed, found {max_step!r}')
@@ -381,13 +384,4 @@ def _check_clouds(
         own, other = type(kernel.manifold).__name__, type(manifold).__name__
         other = f"another {own}" if own == other else other
         raise ValueError(f"kernel: {type(kernel).__name__} lives on {own}, manifold is {other}")
-    for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
-        check_cloud(name, cloud, like=None if name == "x" else x)
-        if not manifold.check_point_on_manifold(cloud):
-            raise ValueError(f"{name}: points off the {type(manifold).__name__.lower()}; project them with projx first")
-    if self_terms != "leave_one_out":
-        return
-    if len(negatives) < 2:
-        raise ValueError(f"negatives: leaving one out needs at least two, found {len(negatives)}")
-    if len(negatives) < len(x) or not torch.equal(negatives[: len(x)], x):
-        raise ValueError('negatives: self_terms="leave_one_out" needs x as the first rows of negatives, found others')
+    check_clouds(x, positives, negatives, manifold, self_terms)

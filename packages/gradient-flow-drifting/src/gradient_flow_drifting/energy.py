@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_on_manifold, require_whole
 from .divergences import Divergence, FDivergence, alpha, resolve_divergence
 from .drift import check_kernel, check_limits, gaussian_draws, split_parts
 from .kernels import Gaussian, Kernel
 from .ops.kde import KdeBackend, SelfTerms
-from .ops.kde._checks import check_cloud, check_weights
+from .ops.kde.checks import check_cloud, check_weights
 
 
 def energy(
@@ -81,10 +82,7 @@ def energy(
     check_limits(log_weight_limit, None)
     for name, cloud in (("x", x), ("y", y)):
         check_cloud(name, cloud, like=None if name == "x" else x)
-        if not kernel.manifold.check_point_on_manifold(cloud):
-            raise ValueError(
-                f"{name}: points off the {type(kernel.manifold).__name__.lower()}; project them with projx"
-            )
+        check_on_manifold(name, cloud, kernel.manifold)
     least = 2 if self_terms == "leave_one_out" else 1
     check_weights("negative_weights", negative_weights, "x", len(x), least=least)
     check_weights("positive_weights", positive_weights, "y", len(y), least=least)
@@ -98,8 +96,7 @@ def energy(
             f'self_terms: the energy of {smoothed[0][1].name} has no pairs to leave out; "keep" is needed, '
             f'found "{self_terms}"'
         )
-    if draws < 1:
-        raise ValueError(f"draws: at least one is needed, found {draws}")
+    require_whole("draws", draws)
     shares = (_shares(negative_weights, x), _shares(positive_weights, y))
     total = torch.zeros(len(kernel.lengths), dtype=x.dtype, device=x.device)
     if smoothed:

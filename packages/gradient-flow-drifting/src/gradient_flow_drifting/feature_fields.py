@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .drift import check_limits
 from .fields import Weights, divergence_of
 from .ops.kde import KdeScore
-from .ops.kde._checks import positive_numbers
+from .ops.kde.checks import positive_numbers
 
 
 class FeatureField(Protocol):
@@ -62,7 +63,7 @@ class BiSoftmaxFeatures:
     temperatures: tuple[float, ...] = (0.02, 0.05, 0.2)
 
     def __post_init__(self) -> None:
-        positive_numbers("field.temperatures", self.temperatures)
+        object.__setattr__(self, "temperatures", positive_numbers("field.temperatures", self.temperatures))
 
     def velocities(
         self,
@@ -109,10 +110,9 @@ class KernelFeatures:
     log_weight_limit: float | None = 3.0
 
     def __post_init__(self) -> None:
-        positive_numbers("field.bandwidths", self.bandwidths)
+        object.__setattr__(self, "bandwidths", positive_numbers("field.bandwidths", self.bandwidths))
         divergence_of(self.divergence)
-        if self.log_weight_limit is not None and not self.log_weight_limit >= 0:
-            raise ValueError(f"field.log_weight_limit = {self.log_weight_limit}: give a number ≥ 0, or None")
+        check_limits(self.log_weight_limit, None)
 
     def velocities(
         self,

@@ -1,5 +1,6 @@
 """What moves samples: a velocity from the clouds of data and model, the package's own field and the baselines'."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,7 +13,7 @@ from .drift import check_limits, drift
 from .geometry import kernel_of, space_of
 from .kernels import Kernel, resolve_kernel
 from .ops.kde import SelfTerms
-from .ops.kde._checks import positive_numbers
+from .ops.kde.checks import positive_numbers
 
 Weights = tuple[tuple[str, float], ...]
 
@@ -75,7 +76,7 @@ class KernelField:
     def __post_init__(self) -> None:
         if self.kernel is not None:
             resolve_kernel(self.kernel, 1.0)
-        positive_numbers("field.bandwidths", self.bandwidths)
+        object.__setattr__(self, "bandwidths", positive_numbers("field.bandwidths", self.bandwidths))
         divergence_of(self.divergence)
         check_limits(self.log_weight_limit, self.max_step)
 
@@ -123,6 +124,8 @@ def divergence_of(weights: Weights) -> Divergence:
         >>> divergence_of((("kl_pq", 1.0), ("chi2_qp", 0.5))) == mixed()
         True
     """
+    if not isinstance(weights, Sequence) or not all(isinstance(each, Sequence) and len(each) == 2 for each in weights):
+        raise ValueError(f"divergence: names with weights are needed, (('kl_qp', 1.0),) say, found {weights!r}")
     if len(weights) == 1 and weights[0][1] == 1:
         return resolve_divergence(weights[0][0])
     return mixed(dict(weights))

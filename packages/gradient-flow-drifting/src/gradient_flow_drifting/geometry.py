@@ -18,6 +18,9 @@ def space_of(geometry: Geometry) -> Euclidean | Sphere | Torus:
     Returns:
         The manifold.
 
+    Raises:
+        ValueError: If it is no geometry's.
+
     Example:
         >>> space_of("sphere")
         Sphere()
@@ -27,8 +30,9 @@ def space_of(geometry: Geometry) -> Euclidean | Sphere | Torus:
             return Sphere()
         case "torus":
             return Torus()
-        case _:
+        case "euclidean":
             return Euclidean()
+    raise ValueError(f'geometry: "euclidean", "sphere" or "torus" is needed, found {geometry!r}')
 
 
 def kernel_of(geometry: Geometry, bandwidths: tuple[float, ...]) -> Gaussian | VonMisesFisher | WrappedGaussian:

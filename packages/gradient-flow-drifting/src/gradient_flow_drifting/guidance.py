@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import require_not_negative
+
 
 def unconditional_weight(
     guidance: Float[Tensor, "*batch"], *, negatives: int, unconditional: int
@@ -60,11 +62,10 @@ class Guidance:
     unconditional: int = 32
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.largest) and self.largest > 1):
+        require_not_negative(self, "guidance", "largest", "power", "plain", "unconditional")
+        if not self.largest > 1:
             raise ValueError(f"guidance.largest = {self.largest}: give a number above 1, which is no guidance")
-        if not (math.isfinite(self.power) and self.power >= 0):
-            raise ValueError(f"guidance.power = {self.power}: give zero or more")
-        if not 0 <= self.plain <= 1:
+        if self.plain > 1:
             raise ValueError(f"guidance.plain = {self.plain}: give a share from 0 to 1")
         if self.unconditional < 1:
             raise ValueError(f"guidance.unconditional = {self.unconditional}: give at least 1")
@@ -84,5 +85,6 @@ class Guidance:
             strengths = self.largest**uniform
         else:
             rest = 1 - self.power
-            strengths = (1 + uniform * (self.largest**rest - 1)) ** (1 / rest)
+            share = uniform.double() * math.expm1(rest * math.log(self.largest))  # all digits where the power nears 1
+            strengths = (torch.log1p(share) / rest).exp().float()
         return torch.where(coin < self.plain, torch.ones(()), strengths)

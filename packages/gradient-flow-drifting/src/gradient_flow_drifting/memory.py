@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .data import Labelled
+from .data import Labelled, labelled
 
 
 class Memory:
@@ -21,6 +21,9 @@ class Memory:
         unconditional: Length of the queue of all.
         generator: Where the randomness comes from, on the CPU.
 
+    Raises:
+        ValueError: If the source has no labels.
+
     Example:
         >>> from gradient_flow_drifting.data import Toy
         >>> memory = Memory(Toy("8gaussians"), size=4, unconditional=8, generator=torch.Generator().manual_seed(0))
@@ -29,6 +32,7 @@ class Memory:
     """
 
     def __init__(self, data: Labelled, *, size: int, unconditional: int, generator: torch.Generator) -> None:
+        data = labelled(data)
         self.of_class = torch.stack([data.sample_class(label, size, generator) for label in range(data.classes)])
         self.of_all = data.sample(unconditional, generator)
         self._next = torch.zeros(data.classes, dtype=torch.int64)

@@ -10,6 +10,7 @@ from papertrio_shared.progress import progress
 from torch import Tensor
 
 from .bandwidth import Schedule, choose_bandwidth, multiscale
+from .checks import require_number, require_whole
 from .data import Geometry
 from .divergences import Divergence, resolve_divergence
 from .drift import check_kernel, drift, length_of
@@ -26,7 +27,7 @@ from .kernels import (
     WrappedGaussian,
 )
 from .manifolds import Euclidean, Manifold, Sphere, Torus
-from .ops.kde._checks import check_cloud
+from .ops.kde.checks import check_cloud
 
 
 def flow_particles(
@@ -87,12 +88,12 @@ def flow_particles(
         >>> flow_particles(start, y, steps=4, snapshots=3).shape
         torch.Size([3, 50, 2])
     """
-    if steps < 1:
-        raise ValueError(f"steps: at least one is needed, found {steps}")
-    if not step_size > 0:
-        raise ValueError(f"step_size: must be positive, found {step_size}")
-    if snapshots is not None and not 2 <= snapshots <= steps + 1:
-        raise ValueError(f"snapshots: between 2 and steps + 1 = {steps + 1} are possible, found {snapshots}")
+    require_whole("steps", steps)
+    require_number("step_size", step_size, above=0)
+    if snapshots is not None:
+        require_whole("snapshots", snapshots, least=2)
+        if snapshots > steps + 1:
+            raise ValueError(f"snapshots: between 2 and steps + 1 = {steps + 1} are possible, found {snapshots}")
     check_cloud("x0", x0)
     check_cloud("y", y, like=x0)
     way = _way_of(y, divergence, kernel, manifold, field, schedule, negatives, step_rule, generator, len(x0), options)
@@ -180,6 +181,8 @@ def _way_of(
     if step_rule == "backtracking" and negatives != "same":
         raise ValueError('step_rule: the energy is that of all particles; negatives must be "same"')
     if not isinstance(field, str):
+        if isinstance(field, type) or not hasattr(field, "velocity"):
+            raise ValueError(f'field: "density", "exact" or a field, SinkhornDrift() say, is needed, found {field!r}')
         if schedule is not None:
             raise ValueError(f"schedule: {type(field).__name__} has its own scales; leave it out")
         manifold = Euclidean() if manifold is None else manifold

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .ops.kde import KdeBackend, kde_score
-from .ops.kde._checks import check_cloud
+from .ops.kde.checks import check_cloud
 
 FALL = 0.85  # of the bandwidth, from one iteration to the next
 SETTLE = 4  # iterations at the last bandwidth

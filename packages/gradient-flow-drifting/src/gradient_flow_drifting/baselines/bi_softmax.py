@@ -18,10 +18,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import check_clouds, require_choices
 from ..data import Geometry
+from ..geometry import space_of
 from ..ops.kde import SelfTerms
-from ..ops.kde._checks import positive_numbers
-from .clouds import check_clouds, require_embedding, to_tangent
+from ..ops.kde.checks import positive_numbers
+from .clouds import require_embedding, to_tangent
 
 LONGEST_ON_SPHERE = math.pi / 2
 
@@ -56,7 +58,8 @@ class BiSoftmax:
     force: Literal["normalised", "raw"] = "normalised"
 
     def __post_init__(self) -> None:
-        positive_numbers("field.temperatures", self.temperatures)
+        object.__setattr__(self, "temperatures", positive_numbers("field.temperatures", self.temperatures))
+        require_choices(self, "field")
         floor = self.affinity_floor
         if floor is not None and not 0 < floor < 1:
             raise ValueError(f"field.affinity_floor = {floor}: give a number between 0 and 1, or None")
@@ -72,7 +75,7 @@ class BiSoftmax:
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `fields.Field`."""
         require_embedding("BiSoftmax", geometry)
-        check_clouds(x, positives, negatives, geometry, self_terms)
+        check_clouds(x, positives, negatives, space_of(geometry), self_terms)
         targets = torch.cat([positives, negatives])
         distance = torch.cdist(x, targets, compute_mode="donot_use_mm_for_euclid_dist")
         unit = distance.mean().clamp_min(1e-3) if self.temperature_unit == "mean_distance" else distance.new_ones(())

@@ -1,45 +1,10 @@
-"""What the baselines' fields hold their clouds to, and the way from the surrounding space to a tangent."""
+"""Fields of straight lines: the spaces that have them, and the way from the surrounding space to a tangent."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..data import Geometry
 from ..geometry import space_of
-from ..ops.kde import SelfTerms
-from ..ops.kde._checks import check_cloud
-
-
-def check_clouds(
-    x: Float[Tensor, "n d"],
-    positives: Float[Tensor, "p d"],
-    negatives: Float[Tensor, "q d"],
-    geometry: Geometry,
-    self_terms: SelfTerms,
-) -> None:
-    """Refuse clouds that a field cannot use.
-
-    Args:
-        x: Samples.
-        positives, negatives: The clouds.
-        geometry: Their space.
-        self_terms: What is to become of the samples' own terms.
-
-    Raises:
-        ValueError: If a cloud is empty, not finite, of another dimension than x or off its space, or
-            `"leave_one_out"` has fewer than two negatives or others than x.
-    """
-    space = space_of(geometry)
-    for name, cloud in (("x", x), ("positives", positives), ("negatives", negatives)):
-        check_cloud(name, cloud, like=None if name == "x" else x)
-        if not space.check_point_on_manifold(cloud):
-            raise ValueError(f"{name}: points off the {geometry}; project them with projx first")
-    if self_terms != "leave_one_out":
-        return
-    if len(negatives) < 2:
-        raise ValueError(f"negatives: leaving one out needs at least two, found {len(negatives)}")
-    if len(negatives) < len(x) or not torch.equal(negatives[: len(x)], x):
-        raise ValueError('negatives: self_terms="leave_one_out" needs x as the first rows of negatives, found others')
 
 
 def require_embedding(field: str, geometry: Geometry) -> None:

@@ -17,11 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import require_positive
+from ..checks import check_clouds, require_positive
 from ..data import Geometry
 from ..geometry import space_of
 from ..ops.kde import SelfTerms
-from .clouds import check_clouds
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class SinkhornDrift:
         self_terms: SelfTerms = "keep",
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `fields.Field`."""
-        check_clouds(x, positives, negatives, geometry, self_terms)
+        check_clouds(x, positives, negatives, space_of(geometry), self_terms)
         between, within = _cost(negatives, positives, geometry), _cost(negatives, negatives, geometry)
         schedule = self._schedule(float(torch.stack([between.max(), within.max()]).max()))
         epsilon = schedule[-1]

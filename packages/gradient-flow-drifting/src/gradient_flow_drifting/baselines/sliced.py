@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checks import require_positive
+from ..checks import check_clouds, require_positive
 from ..data import Geometry
+from ..geometry import space_of
 from ..ops.kde import SelfTerms
-from .clouds import check_clouds, require_embedding, to_tangent
+from .clouds import require_embedding, to_tangent
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class SlicedWasserstein:
     ) -> Float[Tensor, "n d"]:
         """Velocity of the samples x; see `fields.Field`."""
         require_embedding("SlicedWasserstein", geometry)
-        check_clouds(x, positives, negatives, geometry, self_terms)
+        check_clouds(x, positives, negatives, space_of(geometry), self_terms)
         d = x.shape[1]
         bases = math.ceil(self.projections / d)
         directions = torch.linalg.qr(torch.randn(bases, d, d)).Q.mT.reshape(-1, d).to(x)

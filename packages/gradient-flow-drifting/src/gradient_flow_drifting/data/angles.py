@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..checks import require_choices
 from .columns import read_columns
 from .distribution import Geometry
 from .rows import Part, Rows, Table
@@ -38,6 +39,8 @@ class TorusCsv(Rows):
     rows: Part = "train"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        require_choices(self, "data")
         if not self.columns:
             raise ValueError("data.columns is empty: name at least one column")
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import require_choices
 from .distribution import Geometry
 from .rows import Part, Rows, Table, as_labels
 
@@ -23,12 +24,21 @@ class ArrayFile(Rows):
         geometry: The space its rows lie in; on the sphere each row has unit norm, on the torus it is angles in radians.
         labels: A `.npy` or `.pt` file with the class of each row, a whole number or a word; None where there are none.
         rows: Which rows are drawn.
+
+    Raises:
+        ValueError: If there is no such geometry.
     """
 
     path: Path = Path("points.npy")
     geometry: Geometry = "euclidean"
     labels: Path | None = None
     rows: Part = "train"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", Path(self.labels))
+        require_choices(self, "data")
 
     @property
     def _source(self) -> str:

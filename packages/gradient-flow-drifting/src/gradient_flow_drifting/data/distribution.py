@@ -1,6 +1,7 @@
 """What a data set offers: exact draws, its geometry and, where it has them, its modes and classes."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, Protocol, cast
 
 import torch
@@ -132,7 +133,7 @@ def require_label(label: int, classes: int) -> None:
     Raises:
         ValueError: If there is none of that label.
     """
-    if not 0 <= label < classes:
+    if not isinstance(label, Integral) or not 0 <= label < classes:
         there_are = f"labels are 0 to {classes - 1}" if classes else "the data set has no labels"
         raise ValueError(f"label = {label}: there is no such class: {there_are}")
 
@@ -146,5 +147,5 @@ def require_count(count: int) -> None:
     Raises:
         ValueError: If it is below one.
     """
-    if count < 1:
+    if not isinstance(count, Integral) or count < 1:
         raise ValueError(f"count = {count}: ask for at least one point")

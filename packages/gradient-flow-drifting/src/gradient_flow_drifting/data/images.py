@@ -10,6 +10,7 @@ import numpy as np
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.progress import progress
 
+from ..checks import require_choices
 from .distribution import Geometry
 from .rows import Part, Rows, Table, as_labels
 
@@ -52,6 +53,10 @@ class ImageFolder(Rows):
     rows: Part = "train"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        if self.cache is not None:
+            object.__setattr__(self, "cache", Path(self.cache))
+        require_choices(self, "data")
         if self.side < 1:
             raise ValueError(f"data.side = {self.side}: give at least one pixel")
 

@@ -36,6 +36,9 @@ class SphereCsv(Rows):
     longitude: str = "lon"
     rows: Part = "train"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @property
     def geometry(self) -> Geometry:
         """The sphere."""

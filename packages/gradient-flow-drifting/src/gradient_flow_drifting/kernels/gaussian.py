@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..manifolds import Euclidean, Manifold
 from ..ops.kde import KdeBackend, KdeScore, SelfTerms, kde_score
-from ..ops.kde._checks import positive_numbers
+from ..ops.kde.checks import positive_numbers
 from .kernel import freeze_numbers, one_or_several, times_squares
 
 
@@ -84,9 +84,11 @@ class Gaussian:
         count = len(y) if squares is None or weights is None else weights.sum().square() / squares.sum()
         several = isinstance(self.bandwidth, tuple)
         narrow = [h / math.sqrt(2) for h in self.lengths] if several else self.lengths[0] / math.sqrt(2)
-        log_mean = kde_score(x, y, bandwidth=self.bandwidth, weights=weights, backend=backend).log_density
-        log_mean_square = kde_score(x, y, bandwidth=narrow, weights=squares, backend=backend).log_density
+        exact = "auto" if backend == "triton" else backend  # the kernels of a GPU have no double precision
+        at, of = x.double(), y.double()  # a difference of large logarithms where points are far or coordinates many
+        log_mean = kde_score(at, of, bandwidth=self.bandwidth, weights=weights, backend=exact).log_density
+        log_mean_square = kde_score(at, of, bandwidth=narrow, weights=squares, backend=exact).log_density
         # k = (2πh²)^(-d/2) e, so k² = (4πh²)^(-d/2) times the Gaussian of width h/√2
-        volume = x.new_tensor([0.5 * x.shape[1] * math.log(4 * math.pi * h**2) for h in self.lengths])
+        volume = at.new_tensor([0.5 * x.shape[1] * math.log(4 * math.pi * h**2) for h in self.lengths])
         volume = volume[:, None] if log_mean.ndim == 2 else volume[0]
-        return count * torch.exp(2 * log_mean - log_mean_square + volume)
+        return (count * torch.exp(2 * log_mean - log_mean_square + volume)).clamp(1, len(y)).to(x.dtype)

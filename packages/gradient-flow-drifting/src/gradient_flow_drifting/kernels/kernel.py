@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..manifolds import Manifold
 from ..ops.kde import KdeBackend, KdeScore, SelfTerms
-from ..ops.kde._checks import positive_numbers
+from ..ops.kde.checks import positive_numbers
 
 
 class Kernel(Protocol):

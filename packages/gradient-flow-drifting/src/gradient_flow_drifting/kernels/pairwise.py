@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..ops.kde import KdeBackend, KdeScore, SelfTerms
-from ..ops.kde._checks import check_cloud, check_weights, positive_numbers
+from ..ops.kde.checks import check_cloud, check_weights, log_of_weights, positive_numbers
 from .kernel import one_or_several
 
 NUMBERS_AT_ONCE = 2**21  # of a chunk's largest tensor: 16 MB in double precision
@@ -116,7 +116,7 @@ class Pairwise(ABC):
         if leave_one_out and len(y) < max(2, len(x)):
             raise ValueError(f"y: leaving one out needs at least {max(2, len(x))} points, found {len(y)}")
         check_weights("weights", weights, "y", len(y), least=least)
-        log_weights = _log_or_nothing(x.new_ones(len(y)) if weights is None else weights.to(x))
+        log_weights = log_of_weights(x.new_ones(len(y)) if weights is None else weights.to(x))
 
         def chunk(x: Tensor, y: Tensor, log_weights: Tensor, first: int) -> tuple[Tensor, Tensor]:
             pairs = self.pairs(x, y)
@@ -145,12 +145,6 @@ class Pairwise(ABC):
         log_density = log_density - x.new_tensor(self.log_volume(x.shape[1]))[:, None]
         several = isinstance(self.bandwidth, tuple)
         return KdeScore(vector, log_density) if several else KdeScore(vector[0], log_density[0])
-
-
-def _log_or_nothing(weights: Tensor) -> Tensor:
-    """log u, -inf at zero, where the gradient is zero too instead of NaN."""
-    positive = weights > 0
-    return torch.where(positive, torch.where(positive, weights, 1.0).log(), -torch.inf)
 
 
 def towards(numbers: Float[Tensor, "b n m"], x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import require_number
 from ..manifolds import Euclidean, Manifold
 from .kernel import freeze_numbers
 from .pairwise import Pairs, Pairwise, distances, log_area_of_sphere, towards
@@ -131,8 +132,7 @@ class InverseMultiquadric(Pairwise):
 
     def __post_init__(self) -> None:
         freeze_numbers(self, "bandwidth")
-        if not (math.isfinite(self.power) and self.power > 0):
-            raise ValueError(f"power: must be positive and finite, found {self.power}")
+        require_number("power", self.power, above=0)
 
     def pairs(self, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Pairs:
         """The kernel of all pairs."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..manifolds import Manifold, Sphere
 from ..ops.kde import KdeBackend, KdeScore, SelfTerms
-from ..ops.kde._checks import positive_numbers
+from ..ops.kde.checks import positive_numbers
 from .gaussian import Gaussian
 from .kernel import freeze_numbers, one_or_several, times_squares
 

@@ -9,7 +9,10 @@ from jaxtyping import Float
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
+from ..checks import check_on_manifold, require_whole
 from ..data import Geometry
+from ..geometry import space_of
+from ..ops.kde.checks import check_cloud, positive_numbers
 
 _TURN = 2 * math.pi
 _FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0)
@@ -39,7 +42,7 @@ def wasserstein2(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], *, geometry: 
     """
     import ot  # looks for every array library it knows, which takes a second
 
-    x, y = clouds(x, y)
+    x, y = clouds(x, y, geometry)
     cost = distances(x, y, geometry).square().numpy()
     return math.sqrt(max(float(ot.emd2([], [], cost, numItermax=10_000_000)), 0.0))
 
@@ -79,11 +82,10 @@ def sliced_wasserstein2(
         >>> round(sliced_wasserstein2(x, x + 2.0), 5)
         2.0
     """
+    x, y = clouds(x, y, geometry)
     if x.shape != y.shape:
         raise ValueError(f"x and y have the shapes {tuple(x.shape)} and {tuple(y.shape)}: give clouds of one shape")
-    if projections < 1:
-        raise ValueError(f"projections = {projections}: slice in at least one direction")
-    x, y = clouds(x, y)
+    require_whole("projections", projections)
     stream = seeded(seed, "directions")
     if geometry == "sphere":
         planes = torch.linalg.qr(torch.randn(projections, x.shape[1], 2, generator=stream, dtype=x.dtype)).Q
@@ -170,11 +172,10 @@ def mmd2(
         >>> round(mmd2(x, y), 3), mmd2(x, x)
         (2.0, 0.0)
     """
+    x, y = clouds(x, y, geometry)
     if bandwidths is None:
         bandwidths = tuple(factor * math.sqrt(x.shape[-1] / 2) for factor in _FACTORS)
-    if not bandwidths or not all(math.isfinite(h) and h > 0 for h in bandwidths):
-        raise ValueError(f"bandwidths = {tuple(bandwidths)}: give at least one, all positive")
-    x, y = clouds(x, y)
+    bandwidths = positive_numbers("bandwidths", bandwidths)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"x and y: at least two points of each are needed, found {len(x)} and {len(y)}")
     if geometry == "torus":
@@ -193,26 +194,28 @@ def mmd2(
     return (total(x, x) - n) / (n * (n - 1)) + (total(y, y) - m) / (m * (m - 1)) - 2 * total(x, y) / (n * m)
 
 
-def clouds(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Two clouds that can be compared, without gradient, on the CPU.
+def clouds(x: Tensor, y: Tensor, geometry: Geometry = "euclidean") -> tuple[Tensor, Tensor]:
+    """Two clouds that can be compared, without gradient, on the CPU, in one precision, at least single.
 
     Args:
         x, y: The clouds.
+        geometry: Their space.
 
     Returns:
         Both.
 
     Raises:
-        ValueError: If one is no matrix, empty or not finite, or they differ in dimension.
+        ValueError: If one is no matrix, empty, not finite or off the space, they differ in dimension, or there is no
+            such space.
     """
+    space = space_of(geometry)
     for name, cloud in (("x", x), ("y", y)):
-        if cloud.ndim != 2:
-            raise ValueError(f"{name}: rows of points are needed, [n, d], found the shape {tuple(cloud.shape)}")
-        if len(cloud) == 0 or not bool(cloud.isfinite().all()):
-            raise ValueError(f"{name}: the cloud is empty or holds a value that is not finite")
+        check_cloud(name, cloud.double() if isinstance(cloud, Tensor) else cloud)
+        check_on_manifold(name, cloud.float(), space)  # samples of single precision are often held in double
     if x.shape[1:] != y.shape[1:]:
         raise ValueError(f"y: {x.shape[1]} coordinates are needed as in x, found {y.shape[1]}")
-    return x.detach().cpu(), y.detach().cpu()
+    precision = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.detach().cpu().to(precision), y.detach().cpu().to(precision)
 
 
 def distances(x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:

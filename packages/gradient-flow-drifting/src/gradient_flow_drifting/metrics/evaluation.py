@@ -13,6 +13,7 @@ from papertrio_shared.progress import progress
 from papertrio_shared.seed import generator as seeded
 from torch import Tensor
 
+from ..checks import require_whole
 from ..data import Distribution
 from .distances import mmd2, sliced_wasserstein2, wasserstein2
 from .features import density_coverage, frechet_distance, kernel_distance, precision_recall
@@ -133,8 +134,7 @@ def evaluate(
         >>> evaluate(real, toy, draws=1, limit=500).coverage
         Figure(value=1.0, floor=1.0)
     """
-    if draws < 1:
-        raise ValueError(f"draws = {draws}: average over at least one pair")
+    require_whole("draws", draws)
     (reference, other), geometry, modes = distribution.held_out(), distribution.geometry, distribution.modes
     stream = seeded(seed, "evaluation")
     there_are = [each for each in (limit, reference.size, other.size) if each is not None]

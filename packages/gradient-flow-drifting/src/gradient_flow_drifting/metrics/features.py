@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import require_whole
 from .distances import clouds
 
 _CHUNK = 1024
@@ -132,8 +133,7 @@ def kernel_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
 
 def _with_neighbours(x: Tensor, y: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     x, y = clouds(x, y)
-    if neighbours < 1:
-        raise ValueError(f"neighbours = {neighbours}: give at least one")
+    require_whole("neighbours", neighbours)
     if min(len(x), len(y)) <= neighbours:
         wanted = neighbours + 1
         raise ValueError(f"samples and real: at least {wanted} points of each are needed, found {len(x)} and {len(y)}")

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import Geometry, Modes
-from .distances import distances
+from .distances import clouds, distances
 
 
 def mode_shares(
@@ -21,11 +21,15 @@ def mode_shares(
     Returns:
         One share for each mode; what is missing to one lies within no mode.
 
+    Raises:
+        ValueError: If the samples are empty, not finite, off the space or of another dimension than the modes.
+
     Example:
         >>> mode_shares(torch.tensor([[0.0], [0.1], [5.0], [9.0]]), Modes(torch.tensor([[0.0], [5.0]]), 0.5))
         tensor([0.5000, 0.2500])
     """
-    distance, nearest = distances(samples, modes.centres, geometry).min(1)
+    samples, centres = clouds(samples, modes.centres, geometry)
+    distance, nearest = distances(samples, centres, geometry).min(1)
     inside = nearest[distance <= modes.radius]
     return torch.bincount(inside, minlength=len(modes.centres)) / len(samples)
 
@@ -40,6 +44,9 @@ def mode_coverage(samples: Float[Tensor, "n d"], modes: Modes, *, geometry: Geom
 
     Returns:
         From 0 to 1.
+
+    Raises:
+        ValueError: As `mode_shares` does.
 
     Example:
         >>> mode_coverage(torch.zeros(4, 1), Modes(torch.tensor([[0.0], [5.0]]), 0.5))

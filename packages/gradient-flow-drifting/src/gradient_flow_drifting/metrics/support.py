@@ -8,6 +8,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..data import Geometry
+from ..geometry import space_of
+from ..ops.kde.checks import check_cloud
 
 
 class Support:
@@ -20,6 +22,9 @@ class Support:
 
     Attributes:
         threshold: That distance.
+
+    Raises:
+        ValueError: If a cloud is empty, not finite or of another dimension, or there is no such geometry.
 
     Example:
         >>> import torch
@@ -37,27 +42,31 @@ class Support:
         *,
         geometry: Geometry = "euclidean",
     ) -> None:
+        space_of(geometry)  # refuses an unknown one
         self._geometry: Geometry = geometry
-        self._reference = self._coordinates(reference)
+        self._reference = self._coordinates("reference", reference)
         self._tree = self._tree_of(self._reference)
-        self.threshold = float(np.quantile(self._tree.query(self._coordinates(probe))[0], 0.99))
+        self.threshold = float(np.quantile(self._tree.query(self._coordinates("probe", probe))[0], 0.99))
 
     def share_off(self, samples: Float[Tensor, "n d"]) -> float:
         """Share of the samples farther from the reference than the threshold; ideally 0.01."""
-        return float((self._tree.query(self._coordinates(samples))[0] > self.threshold).mean())
+        return float((self._tree.query(self._coordinates("samples", samples))[0] > self.threshold).mean())
 
     def share_missed(self, samples: Float[Tensor, "n d"]) -> float:
         """Share of the reference farther from the samples than the threshold.
 
         Ideally 0.01, where the samples are as many as the reference: of fewer the nearest is farther.
         """
-        found = self._tree_of(self._coordinates(samples)).query(self._reference)[0]
+        found = self._tree_of(self._coordinates("samples", samples)).query(self._reference)[0]
         return float((found > self.threshold).mean())
 
     def _tree_of(self, points: np.ndarray) -> cKDTree:
         return cKDTree(points, boxsize=2 * math.pi if self._geometry == "torus" else None)
 
-    def _coordinates(self, points: Tensor) -> np.ndarray:
+    def _coordinates(self, name: str, points: Tensor) -> np.ndarray:
+        check_cloud(name, points.double() if isinstance(points, Tensor) else points)
+        if name != "reference" and points.shape[1] != self._reference.shape[1]:
+            raise ValueError(f"{name}: {self._reference.shape[1]} coordinates are needed, found {points.shape[1]}")
         found = points.detach().cpu().numpy()
         if self._geometry == "torus":
             turned = np.remainder(found.astype(np.float64), 2 * math.pi)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -33,7 +34,7 @@ def latents(count: int, *, dimension: int, geometry: Space, generator: torch.Gen
         >>> latents(2, dimension=3, geometry="sphere", generator=torch.Generator()).norm(dim=1)
         tensor([1., 1.])
     """
-    if count < 1:
+    if not isinstance(count, Integral) or count < 1:
         raise ValueError(f"count = {count}: ask for at least one point")
     if geometry == "torus":
         return 2 * torch.pi * torch.rand(count, dimension, generator=generator) - torch.pi
@@ -66,7 +67,7 @@ def even_latents(
         >>> bool(points.mean(0).norm() < 1e-3)
         True
     """
-    if count < 1:
+    if not isinstance(count, Integral) or count < 1:
         raise ValueError(f"count = {count}: ask for at least one point")
     seed = int(torch.randint(2**31, (1,), generator=generator))
     half_step = 2.0**-31  # the sequence may contain 0

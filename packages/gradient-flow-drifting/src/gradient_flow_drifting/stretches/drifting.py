@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..baselines import BiSoftmax, SinkhornDrift, SlicedWasserstein
-from ..checks import require_not_negative, require_positive
+from ..checks import require_choices, require_not_negative, require_positive
 from ..devices import gather, require_share, share
 from ..fields import KernelField
 from .stretch import TrainingState, finite
@@ -40,6 +40,7 @@ class Drifting:
     step_size: float = 1.0
 
     def __post_init__(self) -> None:
+        require_choices(self, "objective")
         require_positive(self, "objective", "batch", "positives", "learning_rate", "step_size")
         require_not_negative(self, "objective", "steps")
         if self.negatives == "same" and self.batch < 2:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..checks import require_not_negative, require_positive
+from ..checks import require_choices, require_not_negative, require_positive
 from ..data import labelled
 from ..devices import gather, require_share, share
 from ..encoders import AnyEncoder, LearntEncoder, build_encoder, check_encoder
@@ -61,6 +61,7 @@ class FeatureDrifting:
     clip: float | None = 2.0
 
     def __post_init__(self) -> None:
+        require_choices(self, "objective")
         require_positive(self, "objective", "classes", "positives", "learning_rate", "refresh", "warmup")
         require_not_negative(self, "objective", "steps", "memory", "weight_decay")
         if self.samples < 2:

@@ -150,7 +150,7 @@ class TrainingState:
 
 
 def finite(name: str, points: Tensor) -> Tensor:
-    """The points, if all are finite.
+    """The points, if all are finite and so are their squares.
 
     Args:
         name: What they are, for the message.
@@ -162,6 +162,6 @@ def finite(name: str, points: Tensor) -> Tensor:
     Raises:
         DivergedError: If one is not.
     """
-    if not bool(points.isfinite().all()):
+    if not bool(points.detach().square().sum().isfinite()):
         raise DivergedError(f"{name} blew up (not finite)")
     return points

@@ -25,9 +25,9 @@ from papertrio_shared.backend import resolve_backend
 from torch import Tensor
 
 from ._attention import is_supported, score_attention
-from ._checks import check_cloud, check_weights, positive_numbers
 from ._matmul import score_matmul
 from ._precision import score_within_rounding
+from .checks import check_cloud, check_weights, log_of_weights, positive_numbers
 from .reference import score_reference
 
 KdeBackend = Literal["auto", "reference", "attention", "matmul", "triton"]
@@ -91,7 +91,7 @@ def kde_score(
     (*batch, n, d), m, b = x.shape, y.shape[-2], len(bandwidths)
     leave_one_out = _leaves_out(self_terms, n, m)
     check_weights("weights", weights, "y", m, least=2 if leave_one_out else 1, batch=tuple(batch))
-    log_weights = None if weights is None else _log_or_nothing(weights.to(x))
+    log_weights = None if weights is None else log_of_weights(weights.to(x))
 
     arguments = (x, y, log_weights, bandwidths, leave_one_out)
     gpu = "triton" if d <= TRITON_DIMENSIONS and x.dtype != torch.float64 else "matmul"
@@ -165,12 +165,6 @@ def _leaves_out(self_terms: str, n: int, m: int) -> bool:
     if m < n:
         raise ValueError(f"y: leaving one out needs row i of x as row i of y, found {m} rows for {n} of x")
     return True
-
-
-def _log_or_nothing(weights: Tensor) -> Tensor:
-    """log u, -inf at zero, where the gradient is zero too instead of NaN."""
-    positive = weights > 0
-    return torch.where(positive, torch.where(positive, weights, 1.0).log(), -torch.inf)
 
 
 def _log_total(weights: Tensor, n: int, leave_one_out: bool) -> Tensor:

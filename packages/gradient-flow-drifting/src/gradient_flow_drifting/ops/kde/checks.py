@@ -1,8 +1,9 @@
-"""What a caller can hand over wrongly, said in one line that names the argument."""
+"""Arguments: what a caller can hand over wrongly, said in one line that names it, and weights in logarithms."""
 
 import math
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ def check_cloud(
     name: str, cloud: Tensor, *, like: Tensor | None = None, may_be_empty: bool = False, batched: bool = False
 ) -> None:
     """Hold a point cloud to `[points, coordinates]`, finite, in single or double precision, and to another cloud.
+
+    Squares of its coordinates must be finite too, or distances are not.
 
     Half precision is wrong here by tens of per cent: what is small is the difference of large exponents.
 
@@ -39,9 +42,14 @@ def check_cloud(
         raise ValueError(f"{name}: {like.dtype} is needed as in x, found {cloud.dtype}")
     if cloud.shape[-2] == 0 and not may_be_empty:
         raise ValueError(f"{name}: the cloud is empty, shape {list(cloud.shape)}; give at least one point")
-    if not math.isfinite(float(cloud.detach().sum())) and not torch.isfinite(cloud).all():  # the sum alone is cheaper
+    if not math.isfinite(float(cloud.detach().square().sum())):  # the sum alone is cheaper than a look at each
         bad = int((~torch.isfinite(cloud)).any(dim=-1).sum())
-        raise ValueError(f"{name}: {bad} of {cloud.shape[:-1].numel()} points have a NaN or infinite coordinate")
+        if bad:
+            raise ValueError(f"{name}: {bad} of {cloud.shape[:-1].numel()} points have a NaN or infinite coordinate")
+        raise ValueError(
+            f"{name}: coordinates up to {float(cloud.detach().abs().max()):.2g}, whose squares {cloud.dtype} cannot "
+            "hold; give them in larger units"
+        )
 
 
 def check_weights(
@@ -82,6 +90,19 @@ def check_weights(
         raise ValueError(f"{name}: at least {least} positive weights are needed, found {positive}")
 
 
+def log_of_weights(weights: Tensor) -> Tensor:
+    """log u, -inf at zero, where the gradient is zero too instead of NaN.
+
+    Args:
+        weights: u ≥ 0, checked.
+
+    Returns:
+        The logarithms.
+    """
+    positive = weights > 0
+    return torch.where(positive, torch.where(positive, weights, 1.0).log(), -torch.inf)
+
+
 def positive_numbers(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
     """One number or several as a tuple, each finite and > 0.
 
@@ -95,7 +116,11 @@ def positive_numbers(name: str, value: float | Iterable[float]) -> tuple[float, 
     single = isinstance(value, Real) or getattr(value, "ndim", None) == 0
     if not single and (isinstance(value, str) or not isinstance(value, Iterable)):
         raise ValueError(f"{name}: a number or a sequence of them is needed, found {value!r}")
-    numbers = (float(value),) if single else tuple(float(each) for each in value)  # type: ignore[arg-type, union-attr]
+    given: list[Any] = [value] if single else list(value)  # type: ignore[arg-type]
+    for each in given:
+        if not isinstance(each, Real) and getattr(each, "ndim", None) != 0:
+            raise ValueError(f"{name}: a number or a sequence of them is needed, found {each!r} in it")
+    numbers = tuple(map(float, given))
     if not numbers:
         raise ValueError(f"{name}: at least one number is needed, found an empty sequence")
     for each in numbers:
