@@ -1,10 +1,10 @@
-"""The command line: recover, fit, calibrate, simulate, train, sample, demo and app."""
+"""The command line: recover, fit, calibrate, simulate, library, train, sample, demo and app."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
@@ -14,6 +14,7 @@ from .app import Browser, serve
 from .calibrate import CALIBRATION_SETTINGS, Standard
 from .calibrate import calibrate as calibrate_instrument
 from .data.clusters import MAX_ATOMS
+from .data.extended import EXTENDED, ExtendedLibrary, make_library
 from .data.gr import PairDistribution, read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
@@ -209,6 +210,26 @@ def simulate(
     print(f"{len(curve.r)} points from {curve.r[0]:g} to {curve.r[-1]:g} Å: {out}")
 
 
+def library(
+    name: tyro.conf.Positional[Literal["extended"]],
+    /,
+    *,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    settings: Annotated[ExtendedLibrary, tyro.conf.arg(name="")] = EXTENDED,
+    jobs: int | None = None,
+) -> None:
+    """Make a library of clusters; after an interruption the same command goes on where it was.
+
+    Args:
+        name: Which library.
+        out: The HDF5 file to write.
+        settings: What it is made of.
+        jobs: Number of processes; by default one for each core.
+    """
+    count = {"extended": make_library}[name](out, settings, jobs=jobs)
+    print(f"{count} clusters, {out.stat().st_size / 2**20:.1f} MiB: {out}")
+
+
 def train(
     config: cli.presets(PRESETS) = PRESETS["robust"],  # type: ignore[valid-type]
     *,
@@ -298,6 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "fit": fit,
             "calibrate": calibrate,
             "simulate": simulate,
+            "library": library,
             "train": train,
             "sample": sample,
             "demo": demo,
