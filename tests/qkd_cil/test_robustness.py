@@ -44,7 +44,8 @@ BUILD: dict[str, Callable[[], Learner]] = {
     "ranpac": lambda: RanPAC(RanPACConfig(projection=30), backbone=TINY, schedule=ONCE),
     "simple-cil": lambda: SimpleCIL(backbone=TINY, schedule=ONCE),
 }
-WITH_ADAPTERS = ["ease", "mote", "mos", "qkd", "qkd-paper"]
+WITH_ADAPTERS = ["ease", "mote", "mos", "qkd"]
+QUICKER = ("ease", "qkd", "qkd-block", "ranpac")
 pytestmark = pytest.mark.filterwarnings("ignore::qkd_cil.models.diagnostics.GateWarning")
 task_sizes = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple).filter(lambda sizes: 2 <= sum(sizes) <= 8)
 
@@ -70,7 +71,9 @@ def test_an_adapter_keeps_its_bits_once_its_task_is_over(name: str) -> None:
     assert len(kept) == learner.backbone.adapter_count == 4
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[] if each in QUICKER else pytest.mark.slow) for each in BUILD]
+)
 @settings(max_examples=3)
 @given(sizes=task_sizes, batch=st.integers(1, 7))
 def test_any_tasks_any_batch(

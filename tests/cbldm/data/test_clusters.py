@@ -73,7 +73,7 @@ def test_magic_numbers() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="library robust: no such library; take deepstruc"):
+    with pytest.raises(ValueError, match="library robust: no such library; take deepstruc or extended"):
         library("robust")
     with pytest.raises(ValueError, match="max_atoms 300: the library deepstruc has 5 to 256 atoms"):
         library(max_atoms=300)

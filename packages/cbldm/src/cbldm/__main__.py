@@ -1,15 +1,16 @@
-"""The command line: recover, fit, simulate, train, sample and demo."""
+"""The command line: recover, fit, simulate, library, train, sample and demo."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
 
 from . import findings
 from .data.clusters import LibraryName
+from .data.extended import EXTENDED, ExtendedLibrary, make_library
 from .data.gr import read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
@@ -144,6 +145,26 @@ def simulate(
     print(f"{len(curve.r)} points from {curve.r[0]:g} to {curve.r[-1]:g} Å: {out}")
 
 
+def library(
+    name: tyro.conf.Positional[Literal["extended"]],
+    /,
+    *,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    settings: Annotated[ExtendedLibrary, tyro.conf.arg(name="")] = EXTENDED,
+    jobs: int | None = None,
+) -> None:
+    """Make a library of clusters; after an interruption the same command goes on where it was.
+
+    Args:
+        name: Which library.
+        out: The HDF5 file to write.
+        settings: What it is made of.
+        jobs: Number of processes; by default one for each core.
+    """
+    count = {"extended": make_library}[name](out, settings, jobs=jobs)
+    print(f"{count} clusters, {out.stat().st_size / 2**20:.1f} MiB: {out}")
+
+
 def train(
     config: cli.presets(PRESETS) = PRESETS["robust"],  # type: ignore[valid-type]
     *,
@@ -217,7 +238,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     return cli.main(
-        {"recover": recover, "fit": fit, "simulate": simulate, "train": train, "sample": sample, "demo": demo},
+        {
+            "recover": recover,
+            "fit": fit,
+            "simulate": simulate,
+            "library": library,
+            "train": train,
+            "sample": sample,
+            "demo": demo,
+        },
         prog="cbldm",
         description="From a measured pair distribution function to ranked nanoparticle structures.",
         argv=argv,

@@ -2,8 +2,8 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from itertools import combinations_with_replacement
@@ -22,7 +22,7 @@ StructureType = Literal[
 ]
 """The first seven are those of DeepStruc; then truncated octahedra, cuboctahedra, Marks and Ino decahedra, close-packed
 layers with faults, and fcc with one twin plane."""
-LibraryName = Literal["deepstruc"]
+LibraryName = Literal["deepstruc", "extended"]
 
 MIN_ATOMS = 5
 MAX_ATOMS = 256
@@ -47,7 +47,7 @@ class Geometry:
             shells (Ico), p q r (Dec), length (Oct).
         positions: Cartesian coordinates in units of the lattice's bond.
         variant: What else was done to it, in words: how it was cut, what was taken away, added or moved.
-        parent: For a cluster made from another of its library, that one's place there.
+        parent: For a cluster made from another of its library, that one's place there, before its own.
     """
 
     type: StructureType
@@ -110,12 +110,13 @@ def _build(kind: StructureType, parameters: tuple[int, ...]) -> Atoms:
             return HexagonalClosedPacked("Au", size=parameters, latticeconstant=(1.0, 1.633))
         case "Ico":
             return Icosahedron("Au", *parameters, latticeconstant=math.sqrt(2))
-        case "Dec":
+        case "Dec" | "Marks" | "Ino":
             return Decahedron("Au", *parameters, latticeconstant=math.sqrt(2))
-        case "Oct":
+        case "Oct" | "TOct" | "Cuboct":
             return Octahedron("Au", *parameters, latticeconstant=math.sqrt(2))
         case _:
-            raise ValueError(f"{kind} is none of {', '.join(get_args(StructureType))}")
+            known = [each for each in get_args(StructureType) if each not in ("Stack", "Twin")]
+            raise ValueError(f"{kind} is none of {', '.join(known)}")
 
 
 def enumerate_geometries(max_atoms: int = MAX_ATOMS) -> Iterator[Geometry]:
@@ -181,14 +182,18 @@ def library(name: LibraryName = "deepstruc", *, max_atoms: int = MAX_ATOMS) -> t
     """The geometries of a library, built once a process.
 
     `deepstruc` has the 331 monometallic clusters of 5 to 256 atoms that DeepStruc's constructors give (Kjær et al.,
-    Digital Discovery 2023, 2, 69): 22 SC, 10 FCC, 24 BCC, 189 HCP, 3 Ico, 78 Dec, 5 Oct.
+    Digital Discovery 2023, 2, 69): 22 SC, 10 FCC, 24 BCC, 189 HCP, 3 Ico, 78 Dec, 5 Oct. `extended` has these and tens
+    of thousands more (see `cbldm.data.extended`): truncated octahedra, cuboctahedra, Marks and Ino decahedra, Wulff
+    shapes, balls and rods, close-packed layers with faults and twins, and all of them with vacancies, ad-atoms,
+    relaxed surfaces and strain. It is made at the first call, which takes a minute or two, and kept in the user's
+    cache.
 
     Args:
         name: Which library.
         max_atoms: Leave larger clusters out.
 
     Returns:
-        The geometries in the order of `enumerate_geometries`.
+        The geometries, `deepstruc` in the order of `enumerate_geometries`.
 
     Raises:
         ValueError: If the library is unknown, or `max_atoms` is outside of what it has.
@@ -196,13 +201,39 @@ def library(name: LibraryName = "deepstruc", *, max_atoms: int = MAX_ATOMS) -> t
     >>> len(library()), len(library(max_atoms=100))
     (331, 156)
     """
-    if name != "deepstruc":
-        raise ValueError(f"library {name}: no such library; take deepstruc")
+    if name not in get_args(LibraryName):
+        raise ValueError(f"library {name}: no such library; take {' or '.join(get_args(LibraryName))}")
     if not MIN_ATOMS <= max_atoms <= MAX_ATOMS:
         raise ValueError(
             f"max_atoms {max_atoms}: the library {name} has {MIN_ATOMS} to {MAX_ATOMS} atoms; take one of these"
         )
-    return tuple(geometry for geometry in _deepstruc() if geometry.atom_count <= max_atoms)
+    if name == "deepstruc":
+        return smaller(_deepstruc(), max_atoms)
+    from .extended import kept_library  # built from what stands here
+
+    return smaller(kept_library(), max_atoms)
+
+
+def smaller(geometries: Sequence[Geometry], max_atoms: int) -> tuple[Geometry, ...]:
+    """The geometries up to a size.
+
+    Args:
+        geometries: A library.
+        max_atoms: Largest number of atoms.
+
+    Returns:
+        Those, in order; where a parent is left out the first of its children stands for it.
+
+    >>> len(smaller(library(), 100))
+    156
+    """
+    first: dict[int, int] = {}
+    kept: list[Geometry] = []
+    for place, geometry in enumerate(geometries):
+        if geometry.atom_count <= max_atoms:
+            head = first.setdefault(place if geometry.parent is None else geometry.parent, len(kept))
+            kept.append(replace(geometry, parent=None if head == len(kept) else head))
+    return tuple(kept)
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
 r"""Curves to train on: clusters of a library at any bond length, as one instrument after another would see them.
 
 All curves stand on one grid of Q, whose step divides a period of `PERIOD` in r: every limit of Q is one of its points,
-so that the weights of the sine integral are one table for all limits, and a batch of any settings is one Debye sum and
-one product with a matrix, on a CPU or a GPU.
+so that the weights of the sine integral are one table for all limits, and a batch of any settings is a few products
+with matrices, on a CPU or a GPU.
 """
 
 import math
@@ -18,9 +18,9 @@ from papertrio_shared.seed import numpy_generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..scattering import structure_function
 from ..scattering.quadrature import REACH, step_weights
 from .clusters import Geometry, StructureType
+from .spread import spread_structure_functions
 
 TYPES: tuple[str, ...] = get_args(StructureType)
 """Structure types; `CurveBatch.type` counts in this order."""
@@ -109,7 +109,7 @@ class TrainingCurves(Dataset[CurveBatch]):
     """Curves of a library by index, each drawn from its own stream of the seed, computed when asked for.
 
     A curve depends on seed and index alone, not on what was asked for before, so any order, any number of workers and
-    a resumed run see the same curves (to the round-off of a batch's Debye sum, 1e-6 of the largest |G|). A data loader
+    a resumed run see the same curves (to the round-off of float32, 1e-5 of the largest |G|). A data loader
     takes whole batches: `DataLoader(curves, batch_size=256, collate_fn=lambda batch: batch)`.
 
     Args:
@@ -117,13 +117,15 @@ class TrainingCurves(Dataset[CurveBatch]):
         length: How many curves.
         variation: Ranges of bond length and instrument.
         seed: Seed of all draws.
-        weights: How often each geometry is drawn, in any unit; by default all are alike.
+        places: Which of the geometries are drawn from, by their places; by default all.
+        bonds: The bond length of each of these, Å; by default it is drawn.
+        weights: How often each of these is drawn, in any unit; by default all are alike.
         rstep: Step of r, Å.
         rmax: End of the grid of r, left out, Å.
 
     Raises:
-        ValueError: If there is no geometry, the length is not positive, the grid is none, a range is empty or a weight
-            negative.
+        ValueError: If there is no geometry, the length is not positive, the grid is none, a range is empty, a bond or
+            place wrong or a weight negative.
 
     >>> from cbldm.data.clusters import library
     >>> curves = TrainingCurves(library(max_atoms=20), length=1000, seed=0, rstep=0.05)
@@ -139,7 +141,9 @@ class TrainingCurves(Dataset[CurveBatch]):
         length: int = 100_000,
         variation: Variation = VARIATION,
         seed: int = 0,
-        weights: Sequence[float] | Float[np.ndarray, " geometries"] | None = None,
+        places: Sequence[int] | Int[np.ndarray, " clusters"] | None = None,
+        bonds: Sequence[float] | Float[np.ndarray, " clusters"] | None = None,
+        weights: Sequence[float] | Float[np.ndarray, " clusters"] | None = None,
         rstep: float = 0.01,
         rmax: float = 30.0,
     ) -> None:
@@ -150,7 +154,13 @@ class TrainingCurves(Dataset[CurveBatch]):
         if not 0 < rstep < rmax <= PERIOD / 8:
             raise ValueError(f"rstep {rstep:g} and rmax {rmax:g} Å: give rstep > 0 and rmax at most {PERIOD / 8:g} Å")
         check_variation(variation)
-        self._ends = None if weights is None else _ends(weights, len(geometries))
+        self.places = np.arange(len(geometries)) if places is None else np.asarray(places, dtype=int)
+        if not len(self.places) or not 0 <= self.places.min() <= self.places.max() < len(geometries):
+            raise ValueError(f"places must be of the {len(geometries)} geometries, at least one")
+        self.bonds = None if bonds is None else np.asarray(bonds, dtype=float)
+        if self.bonds is not None and (self.bonds.shape != self.places.shape or not (self.bonds > 0).all()):
+            raise ValueError(f"bonds must be {len(self.places)} positive numbers, one for each place")
+        self._ends = None if weights is None else _ends(weights, len(self.places))
 
     def __len__(self) -> int:
         return self.length
@@ -173,7 +183,7 @@ class TrainingCurves(Dataset[CurveBatch]):
 
         Args:
             indices: Which, each from 0 to the length.
-            device: Where to compute; on a GPU Triton does the Debye sum.
+            device: Where the products of matrices are computed, and what is returned lies.
 
         Returns:
             Clusters padded to the largest of them, and curves.
@@ -187,19 +197,19 @@ class TrainingCurves(Dataset[CurveBatch]):
         draws = [self._draw(index) for index in indices]
         chosen = [self.geometries[draw.geometry] for draw in draws]
         counts = [geometry.atom_count for geometry in chosen]
-        positions = torch.zeros(len(chosen), max(counts), 3, dtype=torch.float64)
-        for row, geometry, draw in zip(positions, chosen, draws, strict=True):
-            row[: geometry.atom_count] = draw.settings[0] * torch.from_numpy(geometry.positions)
-        positions = positions.to(device)
+        places = [draw.settings[0] * each.positions for each, draw in zip(chosen, draws, strict=True)]
+        positions = torch.zeros(len(chosen), max(counts), 3)
+        for row, place in zip(positions, places, strict=True):
+            row[: len(place)] = torch.from_numpy(place)
         atom_count = torch.tensor(counts, device=device)
         settings = torch.tensor(np.array([draw.settings for draw in draws]), device=device)
         noise = torch.tensor(np.array([draw.noise for draw in draws], dtype=np.float32), device=device)
         waves = torch.tensor(np.array([draw.waves for draw in draws], dtype=np.float32), device=device)
         present = torch.arange(max(counts), device=device) < atom_count[:, None]
         drawn = Settings(*settings.unbind(1))
-        g, measured = curves_of(positions, present, drawn, noise, waves, self.r.to(device))
+        g, measured = curves_of(places, drawn, noise, waves, self.r.to(device))
         return CurveBatch(
-            positions.float(),
+            positions.to(device),
             present,
             atom_count,
             torch.tensor([TYPES.index(geometry.type) for geometry in chosen], device=device),
@@ -213,19 +223,21 @@ class TrainingCurves(Dataset[CurveBatch]):
         random = numpy_generator(self.seed, f"curve {index}")
         share = random.random()
         if self._ends is None:
-            geometry = int(share * len(self.geometries))
+            place = int(share * len(self.places))
         else:
-            geometry = int(np.searchsorted(self._ends, share, side="right"))
+            place = int(np.searchsorted(self._ends, share, side="right"))
         values = {name: random.uniform(*getattr(self.variation, name)) for name in SETTINGS if name != "scale"}
         values["scale"] = math.exp(random.uniform(*np.log(self.variation.scale)))
         for name in ("qmin", "qmax"):
             values[name] = QSTEP * round(values[name] / QSTEP)
+        if self.bonds is not None:
+            values["bond"] = float(self.bonds[place])
         values["delta2"] = min(values["delta2"], 0.6 * values["bond"] ** 2)
         steepness = random.uniform(0, 2)
         q = np.arange(1, _points(self.variation.qmax[1]) + 1) / _points(self.variation.qmax[1])
         noise = random.standard_normal(len(q), dtype=np.float32) * q**steepness
         waves = np.stack([random.uniform(0, 2 * math.pi / SHORTEST_WAVE, WAVES), random.standard_normal(WAVES)])
-        return _Draw(geometry, tuple(values[name] for name in SETTINGS), noise, waves)
+        return _Draw(int(self.places[place]), tuple(values[name] for name in SETTINGS), noise, waves)
 
 
 class _Draw(NamedTuple):
@@ -238,8 +250,7 @@ class _Draw(NamedTuple):
 
 
 def curves_of(
-    positions: Float[Tensor, "batch atoms 3"],
-    present: Bool[Tensor, "batch atoms"],
+    positions: list[Float[np.ndarray, "_ 3"]],
     settings: Settings,
     noise: Float[Tensor, "batch nq"],
     waves: Float[Tensor, "batch 2 waves"],
@@ -251,8 +262,7 @@ def curves_of(
     that of F, transformed with it. Both limits are multiples of `QSTEP`.
 
     Args:
-        positions: Coordinates, Å.
-        present: False where a cluster has no atom.
+        positions: Coordinates of each cluster, Å.
         settings: Of each curve.
         noise: Noise of F from Q = `QSTEP` on, in any unit.
         waves: Wave numbers (Å⁻¹) and amplitudes of the background's waves, the latter in any unit.
@@ -262,19 +272,7 @@ def curves_of(
         G, Å⁻², zero where the curve has ended, and whether it has not.
     """
     nq = _points(float(settings.qmax.max()))
-    order = present.sum(1).argsort()  # alike clusters share the grids of the Debye sum
-    f = torch.empty(len(positions), nq, dtype=torch.float32, device=positions.device)
-    f[order] = structure_function(
-        positions[order],
-        "Au",
-        qstep=QSTEP,
-        nq=nq,
-        biso=settings.biso[order],
-        delta2=settings.delta2[order],
-        mask=present[order],
-        radiation="neutron",
-        dtype=torch.float32,
-    )
+    f = spread_structure_functions(positions, settings.biso / (8 * math.pi**2), settings.delta2, qstep=QSTEP, nq=nq)
     weights = _range_weights(settings.qmin, settings.qmax, nq)
     matrix = _sines(nq, r.cpu().numpy().tobytes(), r.device)
     g = (f * weights) @ matrix
