@@ -27,6 +27,8 @@ VERSION = 1
 """Of what is drawn; it changes whenever the same settings give another library."""
 DRAWS = 250
 """Draws in a part."""
+EVEN = 0.3
+"""Part of the clusters with defects whose type is drawn first, each as often, and then the shape."""
 SAME = 1e-6
 """Sorted distances that differ by no more, in units of the shortest, are one shape."""
 _FORMAT = "cbldm library"
@@ -112,10 +114,16 @@ def shapes_part(settings: dict[str, Any], k: int) -> Part:
 def variants_part(settings: dict[str, Any], k: int) -> Part:
     """Clusters with defects drawn for part k."""
     parents = _perfect(settings["perfect"])
+    alike: dict[str, list[int]] = {}
+    for place, each in enumerate(parents):
+        alike.setdefault(each.type, []).append(place)
     found = []
     for i in range(k * DRAWS, min((k + 1) * DRAWS, settings["variants"])):
         random = numpy_generator(settings["seed"], f"variant {i}")
         place = int(random.integers(len(parents)))
+        if random.random() < EVEN:  # types of few shapes have more children of each
+            same = alike[list(alike)[int(random.integers(len(alike)))]]
+            place = same[int(random.integers(len(same)))]
         found.append(draw_variant(random, parents[place], place, settings["max_atoms"]))
     return _pack([each for each in found if each is not None])
 
