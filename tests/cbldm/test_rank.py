@@ -70,7 +70,7 @@ def test_candidates_of_one_curve_are_a_family() -> None:
 
 
 def test_a_recovery_is_a_sequence() -> None:
-    ranked = rank([candidate(0), candidate(9, parameters=(3,)), candidate(90, kind="FCC", parameters=(2, 2, 2))])
+    ranked = rank([candidate(0), candidate(4, parameters=(3,)), candidate(90, kind="FCC", parameters=(2, 2, 2))])
     result = recovery(ranked)
     assert (len(result), result[0], result[-1], result[:2]) == (3, ranked[0], ranked[2], tuple(ranked[:2]))
     assert list(result) == ranked
