@@ -1,5 +1,6 @@
 """The commands, as they are typed."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
-from cbldm import SimulationSettings, read_gr, recover, simulate, write_gr
+from cbldm import PairDistribution, SimulationSettings, read_gr, recover, simulate, write_gr
 from cbldm.__main__ import main
+from cbldm.calibrate import STANDARDS
 from cbldm.data.clusters import build_geometry
+from cbldm.scattering.crystal import crystal_pair_distribution, shells_of
 
+KINDS = ("xyz", "cif", "stru")
 Capsys = pytest.CaptureFixture[str]
 ATOMS = Atoms("Pt13", positions=2.81 * build_geometry("Ico", (2,)).positions)
 
@@ -43,20 +47,14 @@ def test_recover(measured: Path, tmp_path: Path, capsys: Capsys) -> None:
     words = [str(measured), "--element", "Pt", "--candidates", "3", "--max-atoms", "20", "--out", str(out)]
     assert main(["recover", *words]) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {
-        "candidates.csv",
-        "rank_01.xyz",
-        "rank_02.xyz",
-        "rank_03.xyz",
-        "rank_01.gr",
-        "fit.png",
-        "report.html",
-    }
+    structures = {f"rank_0{k}{moved}.{kind}" for k in (1, 2, 3) for moved in ("", "_moved") for kind in KINDS}
+    fits = {f"rank_0{k}.gr" for k in (1, 2, 3)}
+    assert names == {"candidates.csv", "recovery.json", "fit.png", "report.html"} | structures | fits
     printed = capsys.readouterr().out
     assert re.search(r"^ +1 +Ico 2 +13 ", printed, re.M)
     assert str(out / "report.html") in printed
     assert main(["recover", *words[:4], "1", *words[5:]]) == 0  # again, and fewer
-    assert len(list(out.glob("rank_*.xyz"))) == 1
+    assert len(list(out.glob("rank_*.xyz"))) == 2
 
 
 def test_settings_are_flat_options(measured: Path, tmp_path: Path, capsys: Capsys) -> None:
@@ -85,6 +83,45 @@ def test_fit_takes_the_radiation_of_the_file(tmp_path: Path, capsys: Capsys) -> 
     assert "Rw = 0.000;" in capsys.readouterr().out
     assert main([*words, "--radiation", "xray"]) == 0
     assert "Rw = 0.000;" not in capsys.readouterr().out
+
+
+def test_fit_writes_the_script_of_the_same_fit(measured: Path, cluster: Path, tmp_path: Path, capsys: Capsys) -> None:
+    out = tmp_path / "fit"
+    assert main(["fit", str(cluster), str(measured), "--out", str(out), "--qdamp-refinement", "refine"]) == 0
+    assert f"DiffPy-CMI: {out / 'fit_diffpy.py'}" in capsys.readouterr().out
+    assert np.abs(read(out / "start.xyz").positions - ATOMS.positions).max() < 1e-8
+    curve = read_gr(out / "measured.gr")
+    assert (curve.r[0], curve.r[-1], curve.qmin, curve.qmax) == (2.0, 20.0, 0.9, 22.0)
+
+
+def test_a_library_of_ones_own(measured: Path, tmp_path: Path, capsys: Capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine" / "mine.xyz", ATOMS, format="xyz")
+    words = [str(measured), "--candidates", "1", "--max-atoms", "12", "--out", str(tmp_path / "out")]
+    assert main(["recover", *words, "--library", str(tmp_path / "mine")]) == 0
+    assert re.search(r"^ +1 +mine.xyz +13 ", capsys.readouterr().out, re.M)
+    assert "no such library" in failure(capsys, "recover", *words, "--library", tmp_path / "none")
+    (tmp_path / "mine" / "bad.xyz").write_text("2\n\nPt 0 0 0\nPt 0 0 0.1\n")
+    assert "bad.xyz, lines 3 and 4: two atoms 0.1 Å apart" in failure(
+        capsys, "recover", *words, "--library", tmp_path / "mine"
+    )
+
+
+def test_calibrate(tmp_path: Path, capsys: Capsys) -> None:
+    r = 0.02 * np.arange(50, 1500)
+    edge, sites = STANDARDS["Ni"]
+    made = {"edge": edge, "biso": {"Ni": 0.4}, "qmax": 24.0, "qdamp": 0.039, "qbroad": 0.01}
+    g = crystal_pair_distribution(shells_of(sites, 15), r, **made)
+    write_gr(tmp_path / "ni.gr", PairDistribution(r, g, qmin=0.0, qmax=24.0))
+    assert main(["calibrate", str(tmp_path / "ni.gr"), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "cbldm recover measured.gr --qdamp 0.0390 --qbroad 0.0100" in printed
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["calibration.json", "fit.png"]
+    found = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert found["refined"]["qdamp"]["value"] == pytest.approx(0.039, abs=1e-4)
+    words = ["calibrate", tmp_path / "ni.gr", "--standard", "Si", "--out", tmp_path / "none"]
+    assert "so this is another substance; give its --standard" in failure(capsys, *words)
+    assert not (tmp_path / "none").exists()
 
 
 def test_simulate(cluster: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -1,6 +1,9 @@
 """A folder of results is there whole or not at all."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,15 @@ def test_earlier_results_come_back_where_the_new_ones_cannot_take_their_place(
         fill(tmp_path / "out", "2")
     assert names(tmp_path / "out") == ["rank_1.xyz", "report.html"]
     assert names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (gone.pid, os.getpid()):
+        (tmp_path / f".out.{platform.node()}-{pid}-abc").mkdir()
+    fill(tmp_path / "out", "1")
+    assert names(tmp_path) == [f".out.{platform.node()}-{os.getpid()}-abc", "out"]
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from cbldm import FitSettings, PairDistribution, SimulationSettings, pair_distribution, read_gr, recover, simulate
 from cbldm.data.clusters import build_geometry, library
+from cbldm.findings import verdict
 from cbldm.metrics import rw
 from scipy.spatial.distance import pdist
 
@@ -38,7 +39,11 @@ def test_a_simulated_cluster_comes_first(kind: str, parameters: tuple[int, ...],
     p, e = best.fit.parameters, best.fit.errors
     for name in ("scale", "biso", "delta2"):
         assert abs(getattr(p, name) - getattr(SETTINGS, name)) < 5 * getattr(e, name), name
-    assert pdist(best.atoms.positions).min() == pytest.approx(bond * pdist(best.geometry.positions).min(), rel=1e-3)
+    truth = build_geometry(kind, parameters)
+    assert pdist(best.atoms.positions).min() == pytest.approx(bond * pdist(truth.positions).min(), rel=1e-3)
+    assert result.in_scope
+    assert result.atom_count.most_likely == truth.atom_count
+    assert result.structure_type.most_likely == kind
     assert set(best.atoms.get_chemical_symbols()) == {"Pt"}
 
 
@@ -115,7 +120,9 @@ def test_a_bond_of_ones_own() -> None:
         ({"element": "S"}, "element S: no metal"),
         ({"bond": 0.0}, "bond 0: no distance of neighbouring atoms"),
         ({"max_atoms": 257}, "max_atoms 257: the library deepstruc has 5 to 256 atoms"),
-        ({"library": "mine"}, "library mine: no such library"),
+        ({"positions": "free"}, "positions 'free': no such choice; take one of relax, held"),
+        ({"qdamp": "free"}, "qdamp 'free': no such choice; take one of held, refine"),
+        ({"restraint": -1.0}, "restraint -1 Å: give a positive width"),
         ({"settings": FitSettings(rmax=5.0)}, "too short to decide"),
     ],
 )
@@ -132,7 +139,7 @@ def test_errors(arguments: dict, message: str) -> None:
 def test_measured_curves(data_folder: Path, file: str, element: str, label: str, limit: float) -> None:
     """At most the Rw of retrieval on a coarse grid, with scale, dilation and Biso free, on all 331 geometries."""
     gr = read_gr(data_folder / "pdf" / "experimental" / file)
-    result = recover(gr, element=element, candidates=20, delta2="zero")
+    result = recover(gr, element=element, candidates=20, delta2="zero", positions="held")
     assert result[0].label == label
     assert result[0].rw <= limit
     assert result[0].fit.free == ("scale", "dilation", "biso")
@@ -163,6 +170,50 @@ def test_published_simulated_curves(data_folder: Path, file: str, label: str, bo
     assert best.fit.parameters.scale == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_polyoxometalate_is_no_cluster_of_the_library(data_folder: Path) -> None:
-    gr = read_gr(data_folder / "pdf" / "experimental" / "AlphaKeggin.gr")
-    assert recover(gr, candidates=3)[0].rw > 0.8
+@pytest.mark.parametrize(
+    ("file", "element", "inside"),
+    [
+        ("AlphaKeggin.gr", "W", False),
+        ("CdSe-1.gr", "Cd", False),
+        ("Au144PET_100K.gr", "Au", True),
+        pytest.param("Pt_JQ_S1.gr", "Pt", True, marks=pytest.mark.slow),
+        pytest.param("AlphaKeggin.gr", "Pb", False, marks=pytest.mark.slow),  # whose bond is that of W and W in it
+        pytest.param("CdSe-1.gr", "Fe", False, marks=pytest.mark.slow),  # whose bond is that of Cd and Se
+    ],
+)
+def test_scope_is_told_from_the_curve(data_folder: Path, file: str, element: str, inside: bool) -> None:
+    gr = replace(read_gr(data_folder / "pdf" / "experimental" / file), composition={})
+    result = recover(gr, element=element, candidates=1, max_atoms=150, positions="held")
+    assert result.in_scope == inside
+    assert verdict(result).startswith("Best of" if inside else "Outside what I know")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_is_outside(seed: int) -> None:
+    curve = simulated("Ico", (2,), bond=2.8)
+    rng = np.random.default_rng(seed)
+    q = np.arange(0.9, 24.0, 0.05)
+    waves = rng.normal(size=len(q)) @ np.sin(np.outer(q, curve.r))
+    result = recover(replace(curve, g=waves), element="Pt", candidates=1, max_atoms=40, positions="held")
+    assert not result.in_scope
+
+
+def test_the_last_stage_moves_atoms_and_not_the_order() -> None:
+    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    held, moved = (
+        recover(curve, element="Pt", candidates=12, max_atoms=25, positions=each) for each in ("held", "relax")
+    )
+    assert [each.label for each in held] == [each.label for each in moved]
+    assert [each.relaxed is not None for each in moved] == [True] * 10 + [False] * 2
+    assert not any(each.relaxed for each in held)
+    assert all(each.relaxed.rw < each.rw + 1e-3 for each in moved[:10])
+    assert held[0].fit.parameters == moved[0].fit.parameters
+
+
+def test_qdamp_is_refined_if_asked() -> None:
+    curve = replace(simulated("Ico", (3,), bond=2.81), qdamp=0.06)  # in truth 0.03
+    held = recover(curve, element="Pt", candidates=1, max_atoms=55, positions="held")[0]
+    free = recover(curve, element="Pt", candidates=1, max_atoms=55, positions="held", qdamp="refine")[0]
+    assert held.fit.parameters.qdamp == 0.06
+    assert free.fit.parameters.qdamp == pytest.approx(0.03, abs=0.005)
+    assert free.rw < held.rw

@@ -1,6 +1,7 @@
 """Refinement: the model against the Debye sum, its Jacobian, and parameters that come back."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def curve(positions: np.ndarray, elements: str | list[str], p: Parameters, *, qb
         r=torch.from_numpy(R),
         qmin=0.8,
         qmax=24.0,
-        qdamp=0.04,
+        qdamp=p.qdamp,
         qbroad=qbroad,
         biso=p.biso,
         delta2=p.delta2,
@@ -66,7 +67,7 @@ def test_the_model_of_several_elements_merges_near_distances() -> None:
 @pytest.mark.parametrize("qbroad", [0.0, 0.02])
 def test_the_jacobian_is_that_of_differences(qbroad: float) -> None:
     positions = 2.8 * build_geometry("Dec", (3, 2, 0)).positions
-    p = Parameters(1.3, 1.013, 0.7, 3.0)
+    p = Parameters(1.3, 1.013, 0.7, 3.0, 0.047)
     model = Model(pairs_of(positions, "Au"), target_of(curve(positions, "Au", p), qbroad=qbroad), max_dilation=1.08)
     jacobian = model(p)[1]
     for column, name in enumerate(Parameters._fields):
@@ -79,7 +80,7 @@ def test_the_jacobian_is_that_of_differences(qbroad: float) -> None:
 @pytest.mark.parametrize(("kind", "parameters"), GEOMETRIES)
 def test_known_parameters_come_back(kind: str, parameters: tuple[int, ...]) -> None:
     positions = 2.8 * build_geometry(kind, parameters).positions
-    truth = Parameters(0.7, 1.0123, 0.62, 2.7)
+    truth = Parameters(0.7, 1.0123, 0.62, 2.7, 0.046)
     target = target_of(curve(positions, "Au", truth))
     model = Model(pairs_of(positions, "Au"), target, max_dilation=1.08)
     start = Parameters(1.0, 1.006, 0.9, 1.0)
@@ -97,6 +98,57 @@ def test_what_is_not_free_stays() -> None:
     assert (found.parameters.biso, found.parameters.delta2) == (0.9, 1.5)
     assert (found.errors.biso, found.errors.delta2) == (0.0, 0.0)
     assert found.errors.dilation > 0
+
+
+def test_qdamp_is_refined_only_where_it_is_asked_for_and_pays() -> None:
+    atoms = Atoms("Au55", positions=2.8 * build_geometry("Ico", (3,)).positions)
+    pairs = pairs_of(atoms.positions, "Au")
+    for qdamp, free in ((0.07, True), (0.04, False)):
+        settings = SimulationSettings(qmin=0.8, qmax=24.0, qdamp=qdamp, noise=0.01, seed=1)
+        target = replace(select_target(simulate(atoms, settings)), qdamp=0.04)
+        found = refine_structure("Ico 3", atoms, pairs, target, Parameters(), qdamp="refine")
+        assert ("qdamp" in found.fit.free) == free
+        if free:
+            assert abs(found.fit.parameters.qdamp - qdamp) < 4 * found.fit.errors.qdamp
+            held = refine_structure("Ico 3", atoms, pairs, target, Parameters())
+            assert held.fit.parameters.qdamp == 0.04
+            assert held.score > found.score
+
+
+def test_weights_are_obeyed() -> None:
+    """Points whose dG is huge do not count, whatever stands there."""
+    positions = 2.8 * build_geometry("Ico", (3,)).positions
+    truth = Parameters(0.7, 1.0123, 0.62, 2.7)
+    g = curve(positions, "Au", truth)
+    spoilt = np.where(R > 8, g + np.sin(3 * R), g)
+    target = replace(target_of(spoilt), weight=np.where(R > 8, 1e-9, 1.0))
+    model = Model(pairs_of(positions, "Au"), target, max_dilation=1.08)
+    found = refine(model, target, Parameters(dilation=1.006), free=("scale", "dilation", "biso", "delta2"))
+    assert found.parameters == pytest.approx(truth, rel=1e-5)
+    assert found.weighted_rw < 1e-6 < 0.1 < found.rw
+
+
+def test_standard_errors_are_those_of_the_curvature() -> None:
+    """The covariance is twice the inverse Hessian of the sum of squares, by differences of it alone."""
+    positions = 2.8 * build_geometry("FCC", (2, 3, 3)).positions
+    truth = Parameters(0.7, 1.01, 0.62, 2.0)
+    target = target_of(curve(positions, "Au", truth) + 0.03 * np.sin(11 * R))
+    model = Model(pairs_of(positions, "Au"), target, max_dilation=1.08)
+    found = refine(model, target, Parameters(dilation=1.006), free=("scale", "dilation", "biso", "delta2"))
+    best, steps = np.array(found.parameters[:4]), np.array([1e-3, 1e-5, 1e-3, 1e-2])
+
+    def misfit(values: np.ndarray) -> float:
+        g = model(Parameters(*values, target.qdamp))[0]
+        return float(np.square(target.g - g).sum() / np.square(target.g).sum())
+
+    hessian = np.empty((4, 4))
+    for i, j in np.ndindex(4, 4):
+        a, b = np.eye(4)[i] * steps[i], np.eye(4)[j] * steps[j]
+        corners = misfit(best + a + b) - misfit(best + a - b) - misfit(best - a + b) + misfit(best - a - b)
+        hessian[i, j] = corners / (4 * steps[i] * steps[j])
+    expected = np.sqrt(np.diag(2 * np.linalg.inv(hessian)) * misfit(best) / (target.independent_points - 4))
+    # The Jacobian leaves out the residual's own curvature, which a fit as good as this hardly has.
+    assert np.array(found.errors[:4]) == pytest.approx(expected, rel=0.05)
 
 
 def test_rotated_and_mirrored_structures_refine_alike() -> None:

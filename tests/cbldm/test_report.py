@@ -17,6 +17,7 @@ from cbldm.data.clusters import build_geometry
 from cbldm.findings import caveats, fit_verdict, table, verdict
 from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, write_candidates, write_fit, write_recovery
 from matplotlib.image import imread
+from scipy.spatial.distance import pdist
 
 TRUTH = build_geometry("Ico", (2,))
 ATOMS = Atoms("Pt13", positions=2.81 * TRUTH.positions)
@@ -37,7 +38,7 @@ def folder(result: Recovery, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_is_one_that_the_command_owns(folder: Path) -> None:
     names = [path.name for path in folder.iterdir()]
-    assert len(names) == 8
+    assert len(names) == 4 + 4 * 4 + 4 * 3
     assert all(any(Path(name).match(pattern) for pattern in RECOVERY_FILES) for name in names)
 
 
@@ -109,11 +110,13 @@ def test_the_page_stands_alone(folder: Path, result: Recovery) -> None:
     for sentence in caveats(result):
         assert html.escape(sentence) in text
     data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)[1])
-    assert [len(entry["positions"]) for entry in data["entries"]] == [len(each.atoms) for each in result]
+    assert [len(entry["kinds"]) for entry in data["entries"]] == [len(each.atoms) for each in result]
     shown = np.array(data["r"])
     assert (shown[0], shown[-1]) == (2.0, 20.0)
-    measured, calculated = np.array(data["measured"]), np.array(data["entries"][0]["calculated"])
-    assert rw(measured, calculated) == pytest.approx(result[0].rw, abs=2e-3)
+    measured = np.array(data["measured"])
+    for state, figure in zip(data["entries"][0]["states"], (result[0].rw, result[0].relaxed.rw), strict=True):
+        assert rw(measured, np.array(state["calculated"])) == pytest.approx(figure, abs=2e-3)
+        assert len(state["positions"]) == 13
 
 
 def test_the_terminal_table(result: Recovery) -> None:
@@ -124,11 +127,13 @@ def test_the_terminal_table(result: Recovery) -> None:
 
 
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
-    assert verdict(result).startswith(f"Best of {result.searched} geometries: Ico 2 with 13 atoms")
+    assert verdict(result).startswith(f"Best of {result.searched} structures: Ico 2 with 13 atoms")
     assert "more than noise" not in verdict(result)
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
-    assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith("None of the")
+    assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith(
+        "Outside what I know: none of the"
+    )
 
 
 def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
@@ -139,7 +144,7 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
     assert "more than noise" not in words(0.149)
     assert "more than noise" in words(0.151)
     assert words(0.499).startswith("Best of")
-    assert words(0.501).startswith("None of the")
+    assert words(0.501).startswith("Outside what I know: none of the")
 
 
 def test_the_verdict_says_when_the_bond_met_its_limit(result: Recovery) -> None:
@@ -152,8 +157,48 @@ def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     noisy = simulate(ATOMS, SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.07, seed=2))
     result = recover(noisy, element="Pt", candidates=20, max_atoms=30)
     assert len(result.plausible) > 1
-    assert f"hardly chooses among {len(result.plausible)} structures" in verdict(result)
+    assert f"hardly chooses among {len(result.plausible)} structures. Atoms: " in verdict(result)
     assert "more than noise" in verdict(result)
+
+
+def test_structures_for_other_programs(folder: Path, result: Recovery) -> None:
+    """The crystallographic file has the distances and nothing of the images; PDFgui's has coordinates and U."""
+    for number, each in enumerate(result, 1):
+        wanted = np.sort(pdist(each.atoms.positions))
+        crystal = read(folder / f"rank_{number:02d}.cif")
+        assert crystal.get_chemical_symbols() == each.atoms.get_chemical_symbols()
+        assert np.abs(np.sort(pdist(crystal.positions)) - wanted).max() < 1e-5
+        assert crystal.cell.lengths().min() > wanted.max() + 30
+        lines = (folder / f"rank_{number:02d}.stru").read_text().splitlines()
+        edge = float(lines[5].split()[1].rstrip(","))
+        assert lines[7].split()[-1] == str(len(each.atoms))
+        atoms = lines[lines.index("atoms") + 1 :]
+        positions = edge * np.array([[float(x) for x in line.split()[1:4]] for line in atoms[::6]])
+        assert np.abs(np.sort(pdist(positions)) - wanted).max() < 1e-5
+        u = [float(x) for x in atoms[2].split()]
+        assert u == pytest.approx([each.fit.parameters.biso / (8 * np.pi**2)] * 3, abs=1e-7)
+        assert float(lines[3].split()[1].rstrip(",")) == pytest.approx(each.fit.parameters.delta2, abs=1e-5)
+
+
+def test_moved_atoms_are_written_beside_them(folder: Path, result: Recovery) -> None:
+    moved = read(folder / "rank_01_moved.xyz")
+    assert np.abs(moved.positions - result[0].relaxed.atoms.positions).max() < 1e-8
+
+
+def test_the_record(folder: Path, result: Recovery) -> None:
+    found = json.loads((folder / "recovery.json").read_text())
+    assert found["in_scope"] is True
+    assert (found["best"]["label"], found["best"]["atoms"], found["searched"]) == ("Ico 2", 13, result.searched)
+    assert found["atom_count"]["13"] == pytest.approx(result.atom_count[13], abs=1e-5)
+    assert found["structure_type"]["Ico"] == pytest.approx(result.structure_type["Ico"], abs=1e-5)
+
+
+def test_a_notebook_shows_the_page_in_a_frame(folder: Path, result: Recovery) -> None:
+    shown = result._repr_html_()
+    page = html.unescape(re.search(r'srcdoc="([^"]*)"', shown)[1])
+    assert page == (folder / "report.html").read_text(encoding="utf-8")
+    found = fit(ATOMS, simulate(ATOMS, SETTINGS), label="mine.xyz")
+    assert "mine.xyz, 13 atoms: Rw = " in html.unescape(found._repr_html_())
 
 
 def test_a_fit_is_written(tmp_path: Path) -> None:

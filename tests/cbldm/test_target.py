@@ -51,6 +51,20 @@ def test_errors(curve: PairDistribution, settings: FitSettings, message: str) ->
         select_target(curve, settings)
 
 
+def test_a_dg_column_weighs_the_points() -> None:
+    dg = 0.1 + 0.05 * R
+    target = select_target(replace(CURVE, dg=dg))
+    assert np.square(target.weight).mean() == pytest.approx(1)
+    assert target.weight * (0.1 + 0.05 * target.r) == pytest.approx(np.full(1801, target.weight[0] * 0.2))
+    assert target.weighted(target.g) == pytest.approx(target.weight * target.g)
+    for unweighted in (CURVE, replace(CURVE, dg=dg)):
+        target = select_target(unweighted, FitSettings(weights="none"))
+        assert target.weight is None
+        assert target.weighted(target.g) is target.g
+    with pytest.raises(ValueError, match="weights 'some': no such choice; take one of dg, none"):
+        select_target(CURVE, FitSettings(weights="some"))
+
+
 def test_independent_points() -> None:
     assert Target(R, np.sin(R), 0.0, np.pi, 0.0).independent_points == pytest.approx(30.0)
 
@@ -81,6 +95,18 @@ def test_rw_without_going_through_g() -> None:
         g = transform(row).numpy()
         scale = max(0.0, float(g @ target.g / (g @ g)))
         assert float(found) == pytest.approx(rw(target.g, scale * g), rel=1e-9)
+
+
+def test_weighted_rw_without_going_through_g() -> None:
+    rng = np.random.default_rng(3)
+    curve = PairDistribution(R, np.sin(2 * R) / (1 + R), dg=0.5 + rng.random(len(R)), qmin=0.8, qmax=24.0)
+    target = select_target(curve)
+    transform = SineTransform(target, 15.0)
+    f = torch.sin(2.2 * transform.q) * torch.exp(-0.01 * transform.q**2)
+    f = f + 20 * transform.matrix @ torch.from_numpy(target.g)  # one that agrees in part
+    g, weighted = transform(f).numpy(), target.weighted(target.g)
+    scale = max(0.0, float(target.weighted(g) @ weighted / np.square(target.weighted(g)).sum()))
+    assert float(transform.rw(f[None])[0]) == pytest.approx(rw(weighted, scale * target.weighted(g)), rel=1e-9)
 
 
 @pytest.mark.parametrize("width", [1e6, np.inf])

@@ -84,6 +84,11 @@ def test_draws_are_affinities_of_as_many_atoms_as_were_drawn(sampler: Ddim | Ddp
     assert other.affinity.shape != found.affinity.shape or not torch.equal(other.affinity, found.affinity)
 
 
+def test_heads_that_do_not_share_the_width_are_told() -> None:
+    with pytest.raises(ValueError, match=r"profile\.width = 30: give a multiple of the 4 heads"):
+        Robust(width=30)
+
+
 def test_the_posterior_is_two_distributions(examples: Examples) -> None:
     found = built().eval().posterior(examples.curves)
     assert torch.allclose(found.atom_count.exp().sum(1), torch.ones(8))

@@ -1,7 +1,8 @@
-"""The command line: recover, fit, simulate, library, train, sample and demo."""
+"""The command line: recover, fit, calibrate, simulate, library, train, sample, demo and app."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,20 +10,27 @@ import tyro
 from papertrio_shared import cli
 
 from . import findings
-from .data.clusters import LibraryName
+from .app import Browser, serve
+from .calibrate import CALIBRATION_SETTINGS, Standard
+from .calibrate import calibrate as calibrate_instrument
+from .data.clusters import MAX_ATOMS
 from .data.extended import EXTENDED, ExtendedLibrary, make_library
-from .data.gr import read_gr, write_gr
+from .data.gr import PairDistribution, read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
 from .fit import fit as fit_structure
 from .output import result_folder
 from .presets import PRESETS
+from .rank import Recovery
+from .recover import Positions
 from .recover import recover as recover_structures
-from .refine import Delta2
-from .report import FIT_FILES, RECOVERY_FILES, write_fit, write_recovery
+from .refine import Delta2, Qdamp
+from .relax import RESTRAINT
+from .report import CALIBRATION_FILES, FIT_FILES, RECOVERY_FILES, write_calibration, write_fit, write_recovery
 from .sample import SAMPLE_FILES, sample_table, write_samples
 from .sample import sample as sample_structures
 from .scattering.form_factors import Radiation
+from .series import curves_of, run_series
 from .simulate import SIMULATION_SETTINGS, SimulationSettings
 from .simulate import simulate as simulate_curve
 from .target import FIT_SETTINGS, FitSettings
@@ -32,7 +40,7 @@ from .train import train as start_run
 
 
 def recover(
-    file: tyro.conf.Positional[Path],
+    files: tyro.conf.Positional[tuple[Path, ...]],
     /,
     *,
     settings: Annotated[FitSettings, tyro.conf.arg(name="")] = FIT_SETTINGS,
@@ -42,37 +50,61 @@ def recover(
     seed: int = 0,
     bond: float | None = None,
     delta2: Delta2 = "refine",
-    library: LibraryName = "deepstruc",
-    max_atoms: int = 256,
+    qdamp_refinement: Annotated[Qdamp, tyro.conf.arg(name="qdamp-refinement")] = "held",
+    positions: Positions = "relax",
+    restraint: float = RESTRAINT,
+    library: str = "deepstruc",
+    max_atoms: int = MAX_ATOMS,
 ) -> None:
-    """Find the monometallic clusters that explain a measured curve.
+    """Find the monometallic clusters that explain measured curves.
 
     Args:
-        file: Measured G(r), a .gr file.
-        settings: Fit range and instrument.
+        files: Measured G(r), .gr files; several, or a folder of them, are a series with a folder for each curve and a
+            summary. A series that was cut off goes on where it was.
+        settings: Fit range, weights and instrument.
         out: Folder of the results, made; earlier results in it are replaced.
         element: Symbol of the metal; by default the only metal of the file's composition.
         candidates: How many structures to keep.
-        seed: Seed of what is drawn at random; the search of a library draws nothing.
+        seed: Seed of what is drawn at random.
         bond: Bond length the search starts from, Å; by default the metal's.
         delta2: Refine delta2 where it pays for itself, or hold it at zero.
-        library: Which library to search.
-        max_atoms: Largest cluster to try.
+        qdamp_refinement: Refine qdamp where it pays for itself, or hold it.
+        positions: Move the atoms of the ten best as a last stage, with a figure of its own, or hold them.
+        restraint: Width of the restraint on each coordinate in that stage, Å.
+        library: Which library to search, or a folder of your own structures, which are searched beside it.
+        max_atoms: Largest cluster of the library to try.
     """
-    gr = read_gr(file)
+    options = {
+        "element": element,
+        "candidates": candidates,
+        "seed": seed,
+        "bond": bond,
+        "delta2": delta2,
+        "qdamp": qdamp_refinement,
+        "positions": positions,
+        "restraint": restraint,
+        "library": library,
+        "max_atoms": max_atoms,
+    }
+    request = {**options, "settings": asdict(settings), "version": version("cbldm")}
+
+    def search(gr: PairDistribution) -> Recovery:
+        return recover_structures(gr, settings=settings, **options)  # type: ignore[arg-type]
+
+    if not files:
+        raise ValueError("no curve is named; give a .gr file, several, or a folder of them")
+    curves = curves_of(files)
+    if len(curves) > 1 or files[0].is_dir():
+        outcomes = run_series(curves, out, search=search, request=request)
+        failed = [each.record["error"] for each in outcomes if "error" in each.record]
+        print(f"summary: {out / 'summary.html'}")
+        if failed:
+            raise ValueError(f"{len(failed)} of {len(curves)} curves failed, the first with: {failed[0]}")
+        return
+    gr = read_gr(curves[0])
     with result_folder(out, RECOVERY_FILES) as folder:
-        result = recover_structures(
-            gr,
-            element=element,
-            candidates=candidates,
-            seed=seed,
-            bond=bond,
-            delta2=delta2,
-            library=library,
-            max_atoms=max_atoms,
-            settings=settings,
-        )
-        write_recovery(folder, result)
+        result = search(gr)
+        write_recovery(folder, result, request=request)
     print(findings.table(result))
     print(f"\n{findings.verdict(result)}")
     print(f"picture: {out / 'fit.png'}\nreport:  {out / 'report.html'}")
@@ -86,6 +118,7 @@ def fit(
     settings: Annotated[FitSettings, tyro.conf.arg(name="")] = FIT_SETTINGS,
     out: Path = Path("fitted"),
     delta2: Delta2 = "refine",
+    qdamp_refinement: Annotated[Qdamp, tyro.conf.arg(name="qdamp-refinement")] = "held",
     dilations: tuple[float, float] = (0.92, 1.08),
     radiation: Radiation | None = None,
 ) -> None:
@@ -94,9 +127,10 @@ def fit(
     Args:
         structure: The cluster, an .xyz file or another that ASE reads.
         file: Measured G(r), a .gr file.
-        settings: Fit range and instrument.
+        settings: Fit range, weights and instrument.
         out: Folder of the results, made; earlier results in it are replaced.
         delta2: Refine delta2 where it pays for itself, or hold it at zero.
+        qdamp_refinement: Refine qdamp where it pays for itself, or hold it.
         dilations: Range of the dilation.
         radiation: What was scattered; by default what the file says, or else X-rays.
     """
@@ -107,6 +141,7 @@ def fit(
             gr,
             label=structure.name,
             delta2=delta2,
+            qdamp=qdamp_refinement,
             dilations=dilations,
             radiation=radiation or gr.radiation or "xray",
             settings=settings,
@@ -114,6 +149,36 @@ def fit(
         write_fit(folder, found)
     print(findings.fit_verdict(found))
     print(f"structure: {out / 'refined.xyz'}\npicture:   {out / 'fit.png'}\nreport:    {out / 'report.html'}")
+    print(f"DiffPy-CMI: {out / 'fit_diffpy.py'}")
+
+
+def calibrate(
+    file: tyro.conf.Positional[Path],
+    /,
+    *,
+    settings: Annotated[FitSettings, tyro.conf.arg(name="")] = CALIBRATION_SETTINGS,
+    standard: Standard = "Ni",
+    radiation: Radiation | None = None,
+    out: Path = Path("calibrated"),
+) -> None:
+    """Take the instrument's qdamp and qbroad from the measured curve of a crystalline standard.
+
+    Args:
+        file: Measured G(r) of the standard, a .gr file.
+        settings: Fit range, weights and instrument.
+        standard: Which crystal it is.
+        radiation: What was scattered; by default what the file says, or else X-rays.
+        out: Folder of the results, made; earlier results in it are replaced.
+    """
+    gr = read_gr(file)
+    with result_folder(out, CALIBRATION_FILES) as folder:
+        found = calibrate_instrument(gr, standard=standard, radiation=radiation, settings=settings)
+        write_calibration(folder, found)
+    print(f"{gr.name} as {standard}: Rw = {found.rw:.3f}")
+    for name, value in found.values.items():
+        print(f"  {name:8s} {value:.5f} ± {found.errors[name]:.5f}")
+    print(f"picture: {out / 'fit.png'}")
+    print(f"then:    cbldm recover measured.gr --qdamp {found.qdamp:.4f} --qbroad {found.qbroad:.4f}")
 
 
 def simulate(
@@ -228,6 +293,17 @@ def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
     print(summary(run_demo(out, smoke=smoke), out))
 
 
+def app(*, host: str = "127.0.0.1", port: int = 8766, browser: Browser = "open") -> None:
+    """Serve a page in the browser: drop a curve, watch the search, see fit and structures, download.
+
+    Args:
+        host: Name or address to serve at; other machines reach it only if it is not this machine's own.
+        port: Port; 0 takes a free one.
+        browser: Open the page in the browser, or only print where it is.
+    """
+    serve(host=host, port=port, browser=browser)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -241,11 +317,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         {
             "recover": recover,
             "fit": fit,
+            "calibrate": calibrate,
             "simulate": simulate,
             "library": library,
             "train": train,
             "sample": sample,
             "demo": demo,
+            "app": app,
         },
         prog="cbldm",
         description="From a measured pair distribution function to ranked nanoparticle structures.",

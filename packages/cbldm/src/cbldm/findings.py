@@ -1,14 +1,13 @@
 """What a search found, in plain words: the verdict, what its numbers cannot say, and a table for the terminal."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-from .rank import PLAUSIBLE, Recovery
+from .fit import StructureFit
+from .posterior import Distribution
+from .rank import Candidate, Recovery
 from .refine import RefinedStructure
 from .target import Target
 
-UNEXPLAINED = 0.5
-"""Rw above which the best candidate is called no explanation: a quarter of the sum of squares is then left over."""
 AT_LIMIT = 0.002
 """Distance of a dilation from the end of its range at which it is told to have met it."""
 MORE_THAN_NOISE = 0.15
@@ -34,26 +33,43 @@ def verdict(result: Recovery) -> str:
         if at_limit
         else ""
     )
-    if best.rw > UNEXPLAINED:
+    if not result.in_scope:
         return (
-            f"None of the {result.searched} geometries explains this curve: the best is {found}. What was measured is "
-            f"probably no perfect cluster of one metal, or it is larger than those searched.{limit}"
+            f"Outside what I know: none of the {result.searched} structures explains this curve. The best is {found}. "
+            f"What was measured is probably no particle of one metal, or not one of those searched.{limit}"
         )
     hint = limit + (
-        " So large a misfit is more than noise: the particle differs from every geometry that was searched, and type "
+        " So large a misfit is more than noise: the particle differs from every structure that was searched, and type "
         "and size are hints."
         if best.rw > MORE_THAN_NOISE
         else ""
     )
-    plausible = result.plausible
-    if len(plausible) == 1:
-        return f"Best of {result.searched} geometries: {found}. No other comes within {PLAUSIBLE:g} of its score.{hint}"
-    sizes = [len(each.atoms) for each in plausible]
-    types = ", ".join(f"{kind} {count}" for kind, count in Counter(e.geometry.type for e in plausible).most_common())
+    moved = f" With atoms moved ({best.relaxed.moved:.2f} Å rms) Rw = {best.relaxed.rw:.3f}." if best.relaxed else ""
+    several = len(result.plausible)
+    unsure = f" The curve hardly chooses among {several} structures." if several > 1 else ""
     return (
-        f"Best of {result.searched} geometries: {found}. The curve hardly chooses among {len(plausible)} structures "
-        f"within {PLAUSIBLE:g} of its score: {min(sizes)} to {max(sizes)} atoms ({types}).{hint}"
+        f"Best of {result.searched} structures: {found}.{moved}{unsure} Atoms: {shares(result.atom_count)}. "
+        f"Type: {shares(result.structure_type)}.{hint}"
     )
+
+
+def shares(distribution: Distribution[int] | Distribution[str], *, level: float = 0.9, most: int = 4) -> str:
+    """The likeliest outcomes with their probabilities, as many as it takes.
+
+    Args:
+        distribution: Probabilities.
+        level: Together they have at least this probability.
+        most: How many to name at most.
+
+    Returns:
+        Words such as `55 (83 %), 54 (11 %)`.
+
+    >>> shares(Distribution([(55, 0.83), (54, 0.11), (13, 0.06)]))
+    '55 (83 %), 54 (11 %)'
+    """
+    named, share = distribution.credible(level), dict[object, float](distribution.items())
+    words = ", ".join(f"{outcome} ({100 * share[outcome]:.0f} %)" for outcome in named[:most])
+    return words + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
 def caveats(result: Recovery) -> list[str]:
@@ -73,9 +89,14 @@ def caveats(result: Recovery) -> list[str]:
         "Mirror images have the same distances and the same G: a chiral structure is found with either hand.",
         "The number of atoms follows from where G dies out and from how peaks relate. The absolute scale, which would "
         "count neighbours, is refined because that of a measured curve cannot be trusted.",
-        "Only perfect, unrelaxed clusters were searched. Relaxed surfaces, defects, ligands, a mixture of sizes or "
-        "shapes and a substrate are in the difference curve, and can favour a wrong geometry.",
-        *_common(result.target),
+        "Weight, and with it the probabilities of size and type, compare the structures that were refined with each "
+        "other and no more: were the particle none of them, their sum would still be one. The weights are tempered so "
+        "that on simulated curves they are right as often as they say.",
+        "Relaxed surfaces, defects, ligands, a mixture of sizes or shapes and a substrate are in the difference curve, "
+        "and can favour a wrong geometry.",
+        "Rw with moved atoms is a figure of its own and does not rank: with three coordinates an atom nearly any curve "
+        "can be followed, and a restraint, not the curve, then says which structure is shown.",
+        *_common(result.target, held=not any("qdamp" in each.fit.free for each in result)),
     ]
 
 
@@ -88,17 +109,17 @@ def fit_verdict(found: RefinedStructure) -> str:
     Returns:
         Its parameters with standard errors.
     """
-    names = {"scale": "scale", "dilation": "dilation", "biso": "Biso (Å²)", "delta2": "delta2 (Å²)"}
+    names = {"biso": "Biso (Å²)", "delta2": "delta2 (Å²)", "qdamp": "qdamp (Å⁻¹)"}
     p, e = found.fit.parameters._asdict(), found.fit.errors._asdict()
-    refined = ", ".join(f"{names[name]} {p[name]:.4f} ± {e[name]:.4f}" for name in found.fit.free)
+    refined = ", ".join(f"{names.get(name, name)} {p[name]:.4f} ± {e[name]:.4f}" for name in found.fit.free)
     return f"{found.label}, {len(found.atoms)} atoms: Rw = {found.rw:.3f}; {refined}; bond {found.bond_length:.4f} Å."
 
 
-def fit_caveats(target: Target) -> list[str]:
+def fit_caveats(found: StructureFit) -> list[str]:
     """What the numbers of a single fit can and cannot say.
 
     Args:
-        target: The points.
+        found: The fit.
 
     Returns:
         A sentence or two for each point.
@@ -106,19 +127,20 @@ def fit_caveats(target: Target) -> list[str]:
     return [
         "A low Rw says that the structure agrees with the curve, not that no other does.",
         "All distances were scaled together (dilation) and all atoms have one Biso; positions were not moved.",
-        *_common(target),
+        *_common(found.target, held="qdamp" not in found.fit.free),
     ]
 
 
-def _common(target: Target) -> list[str]:
+def _common(target: Target, *, held: bool) -> list[str]:
     return [
         f"Rw = sqrt(Σ(Gobs − Gcalc)² / ΣGobs²), unweighted, on {len(target.r)} points from {target.r[0]:g} to "
-        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing.",
+        f"{target.r[-1]:g} Å: 0 is a perfect fit, 1 a model that says nothing."
+        + ("" if target.weight is None else " The refinement and the score weigh each point by the file's 1/dG²."),
         f"The score is n ln Rw² + k ln n (Bayesian information criterion) with k free parameters and "
         f"n = {target.independent_points:.0f} independent points; lower is better. It takes the misfit for noise, so "
         "a small difference of scores decides nothing.",
-        f"qdamp = {target.qdamp:g} Å⁻¹, {target.qdamp_source}, was held. A wrong one shifts what damps G at large r "
-        "to the number of atoms.",
+        f"qdamp = {target.qdamp:g} Å⁻¹, {target.qdamp_source}, was {'held' if held else 'where its refinement began'}. "
+        "A wrong one shifts what damps G at large r to the number of atoms.",
     ]
 
 
@@ -137,7 +159,7 @@ def settings(target: Target) -> str:
     )
 
 
-def table(structures: Sequence[RefinedStructure], *, rows: int = 10) -> str:
+def table(structures: Sequence[Candidate], *, rows: int = 10) -> str:
     """A short table for the terminal.
 
     Args:
@@ -147,13 +169,13 @@ def table(structures: Sequence[RefinedStructure], *, rows: int = 10) -> str:
     Returns:
         Lines of text.
     """
-    lines = ["rank  structure     atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  score above best"]
-    best = structures[0].score
+    lines = ["rank  structure     atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  weight  Rw, moved"]
     for number, each in enumerate(structures[:rows], 1):
         p = each.fit.parameters
         lines.append(
             f"{number:4d}  {each.label:12s}  {len(each.atoms):5d}  {each.bond_length:8.4f}  {each.rw:5.3f}  "
-            f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.score - best:16.1f}"
+            f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.weight:6.3f}  "
+            + (f"{each.relaxed.rw:9.3f}" if each.relaxed else "").rjust(9)
         )
     if len(structures) > rows:
         lines.append(f"      and {len(structures) - rows} more")

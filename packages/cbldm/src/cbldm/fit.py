@@ -7,7 +7,7 @@ from ase import Atoms
 from .baselines.retrieval import scan
 from .data.gr import PairDistribution
 from .pairs import pairs_of
-from .refine import DILATIONS, Delta2, RefinedStructure, refine_structure
+from .refine import DILATIONS, Delta2, Qdamp, RefinedStructure, refine_structure
 from .scattering.form_factors import Radiation
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 
@@ -21,9 +21,21 @@ class StructureFit(RefinedStructure):
 
     Attributes:
         target: The points.
+        start: The structure as it was given, Å.
+        dilations: Range of the dilation.
+        radiation: What was scattered.
     """
 
     target: Target
+    start: Atoms
+    dilations: tuple[float, float]
+    radiation: Radiation
+
+    def _repr_html_(self) -> str:
+        """The report, as a notebook shows it."""
+        from .page import fit_page, notebook_frame
+
+        return notebook_frame(fit_page(self))
 
 
 def fit(
@@ -32,20 +44,22 @@ def fit(
     *,
     label: str = "structure",
     delta2: Delta2 = "refine",
+    qdamp: Qdamp = "held",
     dilations: tuple[float, float] = DILATIONS,
     radiation: Radiation = "xray",
     settings: FitSettings = FIT_SETTINGS,
 ) -> StructureFit:
-    """Refine scale, dilation, Biso and, where it pays, delta2 of a structure.
+    """Refine scale, dilation, Biso and, where it pays, delta2 (qdamp if asked) of a structure.
 
     Args:
         atoms: The cluster, of one element or several, Å; a cell and its periodicity are not used.
         gr: Measured curve.
         label: What to call the structure.
         delta2: Whether delta2 is refined where it pays, or held at zero.
+        qdamp: Whether qdamp is refined where it pays, or held.
         dilations: Range of the dilation.
         radiation: What was scattered; it matters where there are several elements.
-        settings: Fit range and instrument.
+        settings: Fit range, weights and instrument.
 
     Returns:
         The fit, with standard errors.
@@ -73,6 +87,6 @@ def fit(
         raise ValueError(f"{label}: {error}") from error
     start, _ = scan(pairs, target, dilations=dilations, radiation=radiation)
     found = refine_structure(
-        label, atoms, pairs, target, start, delta2=delta2, dilations=dilations, radiation=radiation
+        label, atoms, pairs, target, start, delta2=delta2, qdamp=qdamp, dilations=dilations, radiation=radiation
     )
-    return StructureFit(**vars(found), target=target)
+    return StructureFit(**vars(found), target=target, start=atoms.copy(), dilations=dilations, radiation=radiation)

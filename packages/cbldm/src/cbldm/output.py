@@ -1,6 +1,8 @@
 """A folder of results that is there whole or not at all."""
 
+import glob
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,7 +32,9 @@ def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
         raise ValueError(f"{out}: it holds {foreign[0]}, which is no earlier result; give a new folder as --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        prefix = f".{out.name}.{platform.node()}-"
+        _remove_abandoned(out.parent, prefix)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=out.parent))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"{out}: it cannot be written ({reason}); give another --out") from error
@@ -40,6 +44,24 @@ def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
         _replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    """Folders of processes of this machine that were killed while they wrote."""
+    for path in parent.glob(f"{glob.escape(prefix)}*"):
+        pid = path.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not _runs(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _replace(temporary: Path, out: Path) -> None:

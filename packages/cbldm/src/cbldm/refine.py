@@ -7,7 +7,7 @@ $$ G(r) = a \, e^{-(r q_{damp})^2/2} \, \frac{2}{\pi} \int_{q_\min}^{q_\max} F(q
    \qquad w_p = \frac{2 f_{i_p} f_{j_p}}{N \langle f \rangle^2} $$
 
 (Farrow and Billinge 2009, Eqs. 7 and 8; peak width of Farrow et al. 2007). In one element w is 2/N: the form factors
-cancel. The derivatives by all four parameters are closed forms, so Gauss-Newton steps have their exact Jacobian, and
+cancel. The derivatives by all five parameters are closed forms, so Gauss-Newton steps have their exact Jacobian, and
 the parameters standard errors.
 """
 
@@ -26,13 +26,16 @@ from torch import Tensor
 from .metrics import penalised_score, rw
 from .pairs import PairGroup, Pairs
 from .scattering.form_factors import Radiation
-from .target import SineTransform, Target
+from .target import QDAMP, SineTransform, Target
 
 Delta2 = Literal["refine", "zero"]
+Qdamp = Literal["held", "refine"]
 
 DILATIONS = (0.92, 1.08)
 BISO_RANGE = (0.01, 10.0)
 """Limits of the displacement parameter, Å²."""
+QDAMP_RANGE = (0.0, 0.3)
+"""Limits of the damping, Å⁻¹."""
 DELTA2_START = 2.0
 """Where the refinement of delta2 begins, Å²."""
 _CHUNK = 2**20
@@ -40,12 +43,13 @@ _CHUNK = 2**20
 
 
 class Parameters(NamedTuple):
-    """What is refined: scale, dilation of all distances, Biso (Å²), delta2 (Å²)."""
+    """What is refined: scale, dilation of all distances, Biso (Å²), delta2 (Å²), qdamp (Å⁻¹)."""
 
     scale: float = 1.0
     dilation: float = 1.0
     biso: float = 0.5
     delta2: float = 0.0
+    qdamp: float = QDAMP
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +61,9 @@ class Fit:
         errors: Standard errors, 0 for what was held. They take the curve as `independent_points` measurements of
             equal error, which the misfit itself estimates.
         free: Names of what was refined, in the order of `Parameters`.
-        rw: Residual of the fit.
-        score: Rw with a penalty for the free parameters (`metrics.penalised_score`); lower is better.
+        rw: Residual of the fit, unweighted.
+        weighted_rw: The same with the points' weights, which is what was minimised.
+        score: Weighted Rw with a penalty for the free parameters (`metrics.penalised_score`); lower is better.
         g: Calculated G on the target's points, Å⁻².
     """
 
@@ -66,6 +71,7 @@ class Fit:
     errors: Parameters
     free: tuple[str, ...]
     rw: float
+    weighted_rw: float
     score: float
     g: Float[np.ndarray, " points"]
 
@@ -100,7 +106,7 @@ class RefinedStructure:
 
 
 class Model:
-    """G of one structure on a target's points, and its derivatives by the four parameters.
+    """G of one structure on a target's points, and its derivatives by the five parameters.
 
     Args:
         pairs: Distances of the structure.
@@ -112,16 +118,20 @@ class Model:
     def __init__(self, pairs: Pairs, target: Target, *, max_dilation: float, radiation: Radiation = "xray") -> None:
         self.pairs = pairs
         self.qbroad = target.qbroad
+        self.qdamp, self.r = target.qdamp, target.r
         self.transform = SineTransform(target, pairs.dmax * max_dilation)
         self.weights = pairs.weights(self.transform.q, radiation)
 
-    def __call__(self, p: Parameters) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points 4"]]:
-        """G (Å⁻²) and its derivatives by scale, dilation, biso and delta2."""
+    def __call__(self, p: Parameters) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points 5"]]:
+        """G (Å⁻²) and its derivatives by scale, dilation, biso, delta2 and qdamp."""
         parts = [self._group(g, p) * w for g, w in zip(self.pairs.groups, self.weights, strict=True)]
         f, by_dilation, by_u, by_delta2 = torch.stack(parts).sum(0)
         rows = torch.stack([f, p.scale * by_dilation, p.scale * by_u / (8 * math.pi**2), p.scale * by_delta2])
-        jacobian = self.transform(rows).numpy().T
-        return p.scale * jacobian[:, 0], jacobian
+        columns = self.transform(rows).numpy()
+        if p.qdamp != self.qdamp:  # the transform has the target's
+            columns = columns * np.exp((self.qdamp**2 - p.qdamp**2) * self.r**2 / 2)
+        g = p.scale * columns[0]
+        return g, np.column_stack([*columns, -(self.r**2) * p.qdamp * g])
 
     def _group(self, group: PairGroup, p: Parameters) -> Float[Tensor, "4 nq"]:
         q = self.transform.q
@@ -160,7 +170,7 @@ def refine(
     free: Sequence[str] = ("scale", "dilation", "biso"),
     dilations: tuple[float, float] = DILATIONS,
 ) -> Fit:
-    r"""Minimise $\sum_i (G^{obs}_i - G^{calc}_i)^2$ over the free parameters, inside their limits.
+    r"""Minimise $\sum_i w_i^2 (G^{obs}_i - G^{calc}_i)^2$ over the free parameters, inside their limits.
 
     A bounded trust-region Gauss-Newton (`scipy.optimize.least_squares`). `scale` is always free and starts at its
     best value for the others' start.
@@ -168,7 +178,7 @@ def refine(
     Args:
         model: The structure on the target's points.
         target: Measured points.
-        start: Where to begin; what is not free stays there.
+        start: Where to begin; what is not free stays there, but for qdamp, which is the target's.
         free: What is refined.
         dilations: Limits of the dilation.
 
@@ -179,6 +189,7 @@ def refine(
         ValueError: If `scale` is not free, there are fewer independent points than parameters, or the structure has no
             G in the range.
     """
+    start = start._replace(qdamp=target.qdamp)
     names = tuple(name for name in Parameters._fields if name in free)
     if "scale" not in names:
         raise ValueError(f"free {', '.join(free)}: the scale of a measured curve is never known; add scale")
@@ -194,12 +205,14 @@ def refine(
         dilation=dilations,  # type: ignore[arg-type]
         biso=BISO_RANGE,  # type: ignore[arg-type]
         delta2=(0.0, 0.95 * (model.pairs.dmin * start.dilation) ** 2),  # type: ignore[arg-type]
+        qdamp=QDAMP_RANGE,  # type: ignore[arg-type]
     )
     low, high = np.array([limits[column] for column in columns]).T
 
     # A curve may come in any unit: it is compared in units of its own size, and so is the scale.
-    unit = model(start._replace(scale=1.0))[0]
-    size, size_at_one = float(np.linalg.norm(target.g)), float(np.linalg.norm(unit))
+    observed = target.weighted(target.g)
+    unit = target.weighted(model(start._replace(scale=1.0))[0])
+    size, size_at_one = float(np.linalg.norm(observed)), float(np.linalg.norm(unit))
     if not size_at_one > 1e-100:
         raise ValueError(
             f"G of the structure vanishes from {target.r[0]:g} to {target.r[-1]:g} Å at qdamp {target.qdamp:g} 1/Å; "
@@ -217,14 +230,14 @@ def refine(
         if key not in last:
             last.clear()
             g, jacobian = model(at(values))
-            last[key] = g, jacobian[:, columns] * units / size
+            last[key] = g, target.weighted(jacobian[:, columns].T).T * units / size
         return last[key]
 
-    scale = max(1e-3, float(unit @ target.g) / (size_at_one * size))
+    scale = max(1e-3, float(unit @ observed) / (size_at_one * size))
     x0 = np.array(start._replace(scale=scale))[columns]
     width = np.where(np.isfinite(high), high, 1.0) - low
     solution = least_squares(
-        lambda values: (evaluate(values)[0] - target.g) / size,
+        lambda values: (target.weighted(evaluate(values)[0]) - observed) / size,
         np.clip(x0, low + 1e-6 * width, high - 1e-6 * width),
         jac=lambda values: evaluate(values)[1],
         bounds=(low, high),
@@ -232,13 +245,13 @@ def refine(
         max_nfev=100,
     )
     g, jacobian = evaluate(solution.x)
-    residual = rw(target.g, g)
+    residual = rw(observed, target.weighted(g))
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * residual**2 / freedom
-    errors = Parameters(0.0, 0.0, 0.0, 0.0)._replace(
+    errors = Parameters(*[0.0] * len(Parameters._fields))._replace(
         **dict(zip(names, (units * np.sqrt(np.diag(covariance))).tolist(), strict=True))
     )
     score = penalised_score(residual, free_parameters=len(names), independent_points=target.independent_points)
-    return Fit(at(solution.x), errors, names, residual, score, g)
+    return Fit(at(solution.x), errors, names, rw(target.g, g), residual, score, g)
 
 
 def refine_structure(
@@ -249,10 +262,11 @@ def refine_structure(
     start: Parameters,
     *,
     delta2: Delta2 = "refine",
+    qdamp: Qdamp = "held",
     dilations: tuple[float, float] = DILATIONS,
     radiation: Radiation = "xray",
 ) -> RefinedStructure:
-    """Refine scale, dilation and Biso with delta2 at zero, then delta2 too.
+    """Refine scale, dilation and Biso with delta2 at zero, then delta2 too, then, if asked, qdamp.
 
     Args:
         label: What to call the structure.
@@ -261,6 +275,7 @@ def refine_structure(
         target: Measured points.
         start: Where to begin.
         delta2: `"refine"` tries the second stage and keeps it if its score is better, `"zero"` leaves it out.
+        qdamp: `"refine"` tries the third stage likewise, `"held"` leaves it out.
         dilations: Limits of the dilation.
         radiation: What was scattered.
 
@@ -268,17 +283,21 @@ def refine_structure(
         The structure with the fit that was kept.
 
     Raises:
-        ValueError: As `refine`, or if `delta2` is no known choice.
+        ValueError: As `refine`, or if `delta2` or `qdamp` is no known choice.
     """
-    if delta2 not in get_args(Delta2):
-        raise ValueError(f"delta2 {delta2!r}: no such choice; take one of {', '.join(get_args(Delta2))}")
+    for name, choice, choices in (("delta2", delta2, get_args(Delta2)), ("qdamp", qdamp, get_args(Qdamp))):
+        if choice not in choices:
+            raise ValueError(f"{name} {choice!r}: no such choice; take one of {', '.join(choices)}")
     model = Model(pairs, target, max_dilation=dilations[1], radiation=radiation)
     first = refine(model, target, start._replace(delta2=0.0), dilations=dilations)
     kept = first
     if delta2 == "refine":
         begin = first.parameters._replace(delta2=DELTA2_START)
-        second = refine(model, target, begin, free=Parameters._fields, dilations=dilations)
+        second = refine(model, target, begin, free=("scale", "dilation", "biso", "delta2"), dilations=dilations)
         kept = min(second, first, key=lambda fit: fit.score)
+    if qdamp == "refine":
+        third = refine(model, target, kept.parameters, free=(*kept.free, "qdamp"), dilations=dilations)
+        kept = min(third, kept, key=lambda fit: fit.score)
     dilated = atoms.copy()
     dilated.positions = kept.parameters.dilation * (dilated.positions - dilated.positions.mean(axis=0))
     return RefinedStructure(label, dilated, kept.parameters.dilation * pairs.bond_length, kept, first.rw)

@@ -1,110 +1,178 @@
-"""Results to look at: a page in one file that needs no network, a plot, a table."""
+"""Results as files: a table, structures, curves, a picture, a page."""
 
 import csv
-import html
 import json
 from collections import Counter
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers
 from ase.data.colors import jmol_colors
 from ase.io import write
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from . import findings
+from .calibrate import Calibration
 from .data.gr import PairDistribution, write_gr
+from .data.structure_files import write_structure
+from .diffpy_script import diffpy_script
 from .fit import StructureFit
+from .page import fit_page, recovery_page
 from .rank import Candidate, Recovery
-from .refine import RefinedStructure
+from .refine import Parameters, RefinedStructure
 from .target import Target
 
-RECOVERY_FILES = ("candidates.csv", "rank_*.xyz", "rank_01.gr", "fit.png", "report.html")
-FIT_FILES = ("refined.xyz", "refined.gr", "fit.png", "report.html")
-"""Names of what the two commands write."""
+RECOVERY_FILES = (
+    "candidates.csv",
+    "rank_*.xyz",
+    "rank_*.cif",
+    "rank_*.stru",
+    "rank_*.gr",
+    "fit.png",
+    "report.html",
+    "recovery.json",
+)
+FIT_FILES = (
+    "refined.xyz",
+    "refined.cif",
+    "refined.stru",
+    "refined.gr",
+    "start.xyz",
+    "measured.gr",
+    "fit_diffpy.py",
+    "fit.png",
+    "report.html",
+)
+CALIBRATION_FILES = ("calibration.json", "fit.png")
+"""Names of what the commands write."""
 
-PLOT_STEP = 0.02
-"""Spacing of the points a page shows, Å; G with qmax 30 turns over in five of these."""
+UNITS = {"biso": "_angstrom2", "delta2": "_angstrom2", "qdamp": "_per_angstrom"}
 
 COLUMNS = (
     "rank",
     "type",
     "parameters",
+    "source",
     "atoms",
     "bond_length_angstrom",
     "rw",
     "rw_delta2_zero",
+    "rw_moved",
+    "moved_angstrom",
     "score",
+    "weight",
+    "family",
     "free_parameters",
-    "scale",
-    "scale_error",
-    "dilation",
-    "dilation_error",
-    "biso_angstrom2",
-    "biso_error_angstrom2",
-    "delta2_angstrom2",
-    "delta2_error_angstrom2",
+    *(f"{name}{error}{UNITS.get(name, '')}" for name in Parameters._fields for error in ("", "_error")),
 )
 
 
-def write_recovery(folder: Path, result: Recovery) -> None:
-    """Write all of a search: table, structures, best fit, picture, page.
+def write_recovery(folder: Path, result: Recovery, *, request: Mapping[str, Any] | None = None) -> None:
+    """Write all of a search: table, structures, fits, picture, page, record.
 
     Args:
         folder: Where to write.
         result: The candidates.
+        request: What was asked for, kept in the record.
     """
     target = result.target
     write_candidates(folder / "candidates.csv", result)
     for number, each in enumerate(result, 1):
+        p = each.fit.parameters
+        stem = folder / f"rank_{number:02d}"
         comment = f"{each.label} rw={each.rw:.4f} bond={each.bond_length:.4f}"
-        write(folder / f"rank_{number:02d}.xyz", each.atoms, format="xyz", comment=comment)
-    _write_fitted(folder / "rank_01.gr", target, result[0])
+        write_structure(stem, each.atoms, biso=p.biso, delta2=p.delta2, comment=comment)
+        _write_fitted(stem.with_suffix(".gr"), target, each)
+        if each.relaxed:
+            moved = f"{each.label} atoms moved rw={each.relaxed.rw:.4f} moved={each.relaxed.moved:.4f}"
+            stem = folder / f"rank_{number:02d}_moved"
+            write_structure(stem, each.relaxed.atoms, biso=each.relaxed.biso, delta2=p.delta2, comment=moved)
     plot_fit(folder / "fit.png", target, result[0], title=target.name)
-    write_page(
-        folder / "report.html",
-        target,
-        result,
-        settings=f"{findings.settings(target)}; {result.searched} geometries as {result.element}",
-        verdict=findings.verdict(result),
-        caveats=findings.caveats(result),
-    )
+    (folder / "report.html").write_text(recovery_page(result), encoding="utf-8")
+    (folder / "recovery.json").write_text(json.dumps(record(result, request or {}), indent=1), encoding="utf-8")
+
+
+def record(result: Recovery, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome of a search in figures, for programs.
+
+    Args:
+        result: The candidates.
+        request: What was asked for.
+
+    Returns:
+        What `recovery.json` holds.
+    """
+    best = result[0]
+    return {
+        "curve": result.target.name,
+        "version": version("cbldm"),
+        "request": dict(request),
+        "in_scope": result.in_scope,
+        "searched": result.searched,
+        "best": {
+            "label": best.label,
+            "type": best.type,
+            "source": best.source,
+            "atoms": len(best.atoms),
+            "bond_length_angstrom": round(best.bond_length, 5),
+            "rw": round(best.rw, 5),
+            "rw_moved": round(best.relaxed.rw, 5) if best.relaxed else None,
+            "weight": round(best.weight, 5),
+        },
+        "atom_count": {str(count): round(share, 5) for count, share in result.atom_count.items()},
+        "structure_type": {kind: round(share, 5) for kind, share in result.structure_type.items()},
+    }
 
 
 def write_fit(folder: Path, found: StructureFit) -> None:
-    """Write all of a fit of one structure: structure, fit, picture, page.
+    """Write all of a fit of one structure: structure, fit, picture, page, and the DiffPy-CMI script of the same fit.
 
     Args:
         folder: Where to write.
         found: The fit.
     """
-    write(folder / "refined.xyz", found.atoms, format="xyz", comment=f"{found.label} rw={found.rw:.4f}")
-    _write_fitted(folder / "refined.gr", found.target, found)
-    plot_fit(folder / "fit.png", found.target, found, title=found.target.name)
-    write_page(
-        folder / "report.html",
-        found.target,
-        [found],
-        settings=findings.settings(found.target),
-        verdict=findings.fit_verdict(found),
-        caveats=findings.fit_caveats(found.target),
-    )
+    p, target = found.fit.parameters, found.target
+    comment = f"{found.label} rw={found.rw:.4f}"
+    write_structure(folder / "refined", found.atoms, biso=p.biso, delta2=p.delta2, comment=comment)
+    _write_fitted(folder / "refined.gr", target, found)
+    write(folder / "start.xyz", found.start, format="xyz", comment=" ".join(found.label.split()))
+    limits = {name: getattr(target, name) for name in ("qmin", "qmax", "qdamp", "qbroad")}
+    dg = None if target.weight is None else 1 / target.weight
+    write_gr(folder / "measured.gr", PairDistribution(target.r, target.g, dg, **limits, radiation=found.radiation))
+    (folder / "fit_diffpy.py").write_text(diffpy_script(found), encoding="utf-8")
+    plot_fit(folder / "fit.png", target, found, title=target.name)
+    (folder / "report.html").write_text(fit_page(found), encoding="utf-8")
+
+
+def write_calibration(folder: Path, found: Calibration) -> None:
+    """Write what a standard has shown of an instrument: figures and a picture.
+
+    Args:
+        folder: Where to write.
+        found: The instrument.
+    """
+    figures = {name: {"value": value, "error": found.errors[name]} for name, value in found.values.items()}
+    content = {"curve": found.target.name, "standard": found.standard, "rw": found.rw, "refined": figures}
+    (folder / "calibration.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    _draw_fit(figure.subplots(), found.target, found.g)
+    figure.suptitle(f"{found.target.name} as {found.standard}, Rw = {found.rw:.3f}", fontsize=11)
+    figure.savefig(folder / "fit.png", dpi=120)
 
 
 def _write_fitted(path: Path, target: Target, structure: RefinedStructure) -> None:
     symbols = structure.atoms.get_chemical_symbols()
-    refined = {name: f"{value:.6g}" for name, value in structure.fit.parameters._asdict().items()}
+    refined = {name: f"{value:.6g}" for name, value in structure.fit.parameters._asdict().items() if name != "qdamp"}
     curve = PairDistribution(
         target.r,
         structure.fit.g,
         qmin=target.qmin,
         qmax=target.qmax,
-        qdamp=target.qdamp,
+        qdamp=structure.fit.parameters.qdamp,
         qbroad=target.qbroad,
         composition=dict(Counter(symbols)),
         metadata={"structure": structure.label, "rw": f"{structure.rw:.5f}", **refined},
@@ -120,17 +188,35 @@ def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
         candidates: Ranked structures.
     """
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
         for number, each in enumerate(candidates, 1):
-            fit = each.fit
-            refined = [
-                f"{value:.6g}" for pair in zip(fit.parameters, fit.errors, strict=True) for value in pair
-            ]  # scale, its error, dilation, ...
-            parameters = " ".join(map(str, each.geometry.parameters))
-            figures = [f"{each.bond_length:.5f}", f"{fit.rw:.5f}", f"{each.rw_delta2_zero:.5f}", f"{fit.score:.3f}"]
-            row = [number, each.geometry.type, parameters, len(each.atoms), *figures, len(fit.free), *refined]
-            writer.writerow(row)
+            writer.writerow(_figures(number, each))
+
+
+def _figures(number: int, each: Candidate) -> dict[str, object]:
+    fit, relaxed = each.fit, each.relaxed
+    refined = {}
+    for name in Parameters._fields:
+        for suffix, values in (("", fit.parameters), ("_error", fit.errors)):
+            refined[f"{name}{suffix}{UNITS.get(name, '')}"] = f"{getattr(values, name):.6g}"
+    return {
+        "rank": number,
+        "type": each.type,
+        "parameters": each.parameters,
+        "source": each.source,
+        "atoms": len(each.atoms),
+        "bond_length_angstrom": f"{each.bond_length:.5f}",
+        "rw": f"{fit.rw:.5f}",
+        "rw_delta2_zero": f"{each.rw_delta2_zero:.5f}",
+        "rw_moved": f"{relaxed.rw:.5f}" if relaxed else "",
+        "moved_angstrom": f"{relaxed.moved:.4f}" if relaxed else "",
+        "score": f"{fit.score:.3f}",
+        "weight": f"{each.weight:.6f}",
+        "family": each.family,
+        "free_parameters": len(fit.free),
+        **refined,
+    }
 
 
 def plot_fit(path: Path, target: Target, structure: RefinedStructure, *, title: str) -> None:
@@ -144,14 +230,13 @@ def plot_fit(path: Path, target: Target, structure: RefinedStructure, *, title: 
     """
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     curve, view = figure.subplots(1, 2, width_ratios=[2.4, 1])
-    _draw_fit(curve, target, structure)
+    _draw_fit(curve, target, structure.fit.g)
     _draw_structure(view, structure)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=120)
 
 
-def _draw_fit(axes: Axes, target: Target, structure: RefinedStructure) -> None:
-    calculated = structure.fit.g
+def _draw_fit(axes: Axes, target: Target, calculated: Float[np.ndarray, " points"]) -> None:
     difference = target.g - calculated
     bottom, top = min(target.g.min(), calculated.min()), max(target.g.max(), calculated.max())
     shift = bottom - 0.06 * (top - bottom) - difference.max()
@@ -187,101 +272,3 @@ def _draw_structure(axes: Axes, structure: RefinedStructure) -> None:
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
     axes.set_title(f"{structure.label}, {len(seen)} atoms\nRw = {structure.rw:.3f}", fontsize=10)
     axes.set_axis_off()
-
-
-def write_page(
-    path: Path,
-    target: Target,
-    structures: Sequence[RefinedStructure],
-    *,
-    settings: str,
-    verdict: str,
-    caveats: Sequence[str],
-) -> None:
-    """Write a page in one file: fit, turning structure, table, and what the numbers mean.
-
-    Args:
-        path: File to write.
-        target: Measured points.
-        structures: Best first; a click on one's line shows it.
-        settings: How.
-        verdict: The result in a sentence or two.
-        caveats: What the numbers can and cannot say.
-    """
-    step = float(np.median(np.diff(target.r)))
-    shown = slice(None, None, max(1, round(PLOT_STEP / step)))
-    data = {
-        "r": np.round(target.r[shown], 4).tolist(),
-        "measured": np.round(target.g[shown], 5).tolist(),
-        "entries": [_entry(each, shown) for each in structures],
-    }
-    errors = any(error > 0 for each in structures for error in each.fit.errors)
-    page = Template((files("cbldm") / "report_template.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(target.name),
-        settings=html.escape(settings),
-        verdict=html.escape(verdict),
-        table_title="Candidates" if len(structures) > 1 else "Refined structure",
-        columns="".join(f"<th>{name}</th>" for name in _HEADINGS),
-        rows="".join(_row(number, each, structures[0].score) for number, each in enumerate(structures, 1)),
-        table_note=" ".join([_ERRORS_NOTE] * errors + [_CLICK_NOTE] * (len(structures) > 1)),
-        caveats="".join(f"<li>{html.escape(line)}</li>" for line in caveats),
-        # An angle bracket may not close the script element that holds the data.
-        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-    )
-    path.write_text(page, encoding="utf-8")
-
-
-_HEADINGS = (
-    "#",
-    "structure",
-    "atoms",
-    "bond<small>Å</small>",
-    "Rw",
-    "Rw, δ₂ = 0",
-    "score<small>above best</small>",
-    "scale",
-    "dilation",
-    "Biso<small>Å²</small>",
-    "δ₂<small>Å²</small>",
-)
-_ERRORS_NOTE = (
-    "Behind ± stands the standard error, which takes the curve as (rmax − rmin)(qmax − qmin)/π independent "
-    "measurements and the misfit as noise; where the structure itself is wrong, the error is larger. δ₂ is free only "
-    "where it pays for itself."
-)
-_CLICK_NOTE = "Click a line to see its fit and structure."
-
-
-def _row(number: int, each: RefinedStructure, best: float) -> str:
-    p, e = each.fit.parameters, each.fit.errors
-    refined = (_with_error(value, error, digits) for value, error, digits in zip(p, e, (3, 4, 3, 2), strict=True))
-    cells = (
-        str(number),
-        html.escape(each.label),
-        str(len(each.atoms)),
-        f"{each.bond_length:.3f}",
-        f"{each.rw:.3f}",
-        f"{each.rw_delta2_zero:.3f}",
-        f"{each.score - best:.1f}",
-        *refined,
-    )
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _with_error(value: float, error: float, digits: int) -> str:
-    shown = f"{value:.{digits}f}"
-    return f'{shown} <span class="error">± {error:.{digits}f}</span>' if error > 0 else shown
-
-
-def _entry(each: RefinedStructure, shown: slice) -> dict[str, object]:
-    symbols = each.atoms.get_chemical_symbols()
-    kinds = list(dict.fromkeys(symbols))
-    return {
-        "label": each.label,
-        "rw": f"{each.rw:.3f}",
-        "bond": round(each.bond_length, 3),
-        "calculated": np.round(each.fit.g[shown], 5).tolist(),
-        "positions": np.round(each.atoms.positions, 3).tolist(),
-        "kinds": [kinds.index(symbol) for symbol in symbols],
-        "colors": [np.round(jmol_colors[atomic_numbers[kind]], 3).tolist() for kind in kinds],
-    }

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from .data.gr import PairDistribution
 QDAMP = 0.04
 """Damping taken where a file names none, Å⁻¹: usual for a flat detector at a rapid-acquisition PDF beamline."""
 
+
+Weights = Literal["dg", "none"]
 
 _INSTRUMENT = ("qmin", "qmax", "qdamp", "qbroad")
 _LARGEST_QMAX = 100.0
@@ -36,6 +39,7 @@ class FitSettings:
         qmax: Upper limit of it, 1/Å; by default the file's.
         qdamp: Damping by the instrument's resolution, 1/Å; by default the file's, or else 0.04.
         qbroad: Broadening by it, 1/Å; by default the file's, or else 0.
+        weights: `"dg"` weighs each point by 1/dG² where the file has a dG, `"none"` all alike. Rw never is weighted.
     """
 
     rmin: float = 2.0
@@ -44,6 +48,7 @@ class FitSettings:
     qmax: float | None = None
     qdamp: float | None = None
     qbroad: float | None = None
+    weights: Weights = "dg"
 
 
 FIT_SETTINGS = FitSettings()
@@ -62,6 +67,7 @@ class Target:
         qbroad: Broadening by it, Å⁻¹.
         qdamp_source: Where qdamp comes from, in words.
         name: What the curve is called.
+        weight: Weight of each residual, 1/dG with a mean square of one; None where all count alike.
     """
 
     r: Float[np.ndarray, " points"]
@@ -72,6 +78,11 @@ class Target:
     qbroad: float = 0.0
     qdamp_source: str = "given"
     name: str = "curve"
+    weight: Float[np.ndarray, " points"] | None = None
+
+    def weighted(self, values: Float[np.ndarray, "*curves points"]) -> Float[np.ndarray, "*curves points"]:
+        """Values on the points, each times its weight."""
+        return values if self.weight is None else values * self.weight
 
     @property
     def independent_points(self) -> float:
@@ -90,9 +101,11 @@ def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) ->
         The points with rmin ≤ r ≤ rmax, and the instrument.
 
     Raises:
-        ValueError: If qmin or qmax is missing or wrong, qdamp is negative, the range holds too little, or G is zero
-            or beyond all units there.
+        ValueError: If qmin or qmax is missing or wrong, qdamp is negative, the range holds too little, G is zero
+            or beyond all units there, or the weights are no known choice.
     """
+    if settings.weights not in get_args(Weights):
+        raise ValueError(f"weights {settings.weights!r}: no such choice; take one of {', '.join(get_args(Weights))}")
     known = {name: value for name in _INSTRUMENT if (value := getattr(settings, name)) is not None}
     if not 0 <= settings.rmin < settings.rmax:
         raise ValueError(f"fit range {settings.rmin:g} to {settings.rmax:g} Å is empty; give --rmin below --rmax")
@@ -119,7 +132,14 @@ def select_target(gr: PairDistribution, settings: FitSettings = FIT_SETTINGS) ->
     source = (
         "given" if "qdamp" in known else "assumed, as the file has none" if gr.qdamp is None else "as the file has it"
     )
-    return Target(np.asarray(curve.r, float), np.asarray(curve.g, float), qmin, qmax, qdamp, qbroad, source, gr.name)
+    r, g = np.asarray(curve.r, float), np.asarray(curve.g, float)
+    weight = _weight(curve.dg) if curve.dg is not None and settings.weights == "dg" else None
+    return Target(r, g, qmin, qmax, qdamp, qbroad, source, gr.name, weight)
+
+
+def _weight(dg: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    weight = dg.min() / np.asarray(dg, float)
+    return weight / np.sqrt(np.square(weight).mean())
 
 
 class SineTransform:
@@ -146,14 +166,14 @@ class SineTransform:
                 f"much for a cluster {dmax:.6g} Å wide; lower --rmax or --qmax, thin its points or look for stray atoms"
             )
         self.q, self.matrix, self._overlap, self._gram = _transform(target, nodes)
-        self._total = float(np.square(target.g).sum())
+        self._total = float(np.square(target.weighted(target.g)).sum())
 
     def __call__(self, f: Float[Tensor, "*curves nq"]) -> Float[Tensor, "*curves points"]:
         """G of each F, Å⁻²."""
         return f @ self.matrix
 
     def rw(self, f: Float[Tensor, "*curves nq"]) -> Float[Tensor, "*curves"]:
-        r"""Rw of each F at its best scale above 0, without going through G.
+        r"""Rw of each F at its best scale above 0 (both as the points are weighted), without going through G.
 
         The best scale leaves $R_w^2 = 1 - \langle G^{obs}, G\rangle^2 / (\|G^{obs}\|^2 \|G\|^2)$, and both products
         are a linear and a quadratic form in F.
@@ -170,4 +190,5 @@ def _transform(target: Target, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tens
     q = target.qmin + half * (x + 1)
     envelope = np.exp(-np.square(target.r * target.qdamp) / 2)
     matrix = torch.from_numpy((2 / math.pi) * (half * weights)[:, None] * np.sin(np.outer(q, target.r)) * envelope)
-    return torch.from_numpy(q), matrix, matrix @ torch.from_numpy(target.g), matrix @ matrix.T
+    weighted = matrix if target.weight is None else matrix * torch.from_numpy(target.weight)
+    return torch.from_numpy(q), matrix, weighted @ torch.from_numpy(target.weighted(target.g)), weighted @ weighted.T

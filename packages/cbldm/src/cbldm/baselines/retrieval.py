@@ -7,7 +7,7 @@ is left of a trial is a quadratic form. Two hundred trials of one geometry take 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,9 @@ from ..data.clusters import Geometry
 from ..pairs import PairGroup, Pairs, pairs_of
 from ..refine import DILATIONS, Parameters
 from ..scattering.form_factors import Radiation
+from ..stages import stage
 from ..target import SineTransform, Target
+from ..threads import in_threads
 
 DILATION_STEP = 0.005
 BISOS = (0.2, 0.5, 1.0, 2.0)
@@ -32,39 +34,38 @@ class Match(NamedTuple):
     """A geometry at the best of the dilations and displacements tried."""
 
     geometry: Geometry
-    pairs: Pairs
     start: Parameters
     rw: float
 
 
 def retrieve(
     target: Target,
-    geometries: Iterable[Geometry],
+    geometries: Sequence[Geometry],
     *,
     element: str,
     bond: float,
     dilations: tuple[float, float] = DILATIONS,
 ) -> list[Match]:
-    """Hold every geometry against the curve.
+    """Hold every geometry against the curve, with a progress bar.
 
     Args:
         target: Measured points.
-        geometries: What to search; an iterable with a progress bar around it will do.
+        geometries: What to search.
         element: Symbol of all atoms.
         bond: Bond length at dilation 1, Å.
         dilations: Range of the dilation.
 
     Returns:
-        All geometries, best first.
+        All geometries, best first (Rw as the points are weighted).
 
     Raises:
         ValueError: If there is no geometry.
     """
-    matches = []
-    for geometry in geometries:
-        pairs = pairs_of(bond * geometry.positions, element)
-        start, rw = scan(pairs, target, dilations=dilations)
-        matches.append(Match(geometry, pairs, start, rw))
+
+    def one(geometry: Geometry) -> Match:
+        return Match(geometry, *scan(pairs_of(bond * geometry.positions, element), target, dilations=dilations))
+
+    matches = list(stage(in_threads(one, geometries), "search", total=len(geometries)))
     if not matches:
         raise ValueError("the library is empty; give one with at least one cluster")
     return sorted(matches, key=lambda match: match.rw)

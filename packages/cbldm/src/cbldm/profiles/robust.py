@@ -69,6 +69,10 @@ class Robust:
     jump: PriorJump | None = field(default_factory=PriorJump)
     types: tuple[str, ...] = TYPES
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"profile.width = {self.width}: give a multiple of the {self.heads} heads")
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages of training."""
