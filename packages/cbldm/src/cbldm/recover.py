@@ -12,7 +12,7 @@ from .data.gr import PairDistribution
 from .pairs import pairs_of
 from .posterior import Distribution
 from .proposals import FromLibrary, Proposal, Proposer, Search, read_library
-from .rank import Candidate, Recovery, rank
+from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
 from .stages import stage
@@ -60,7 +60,8 @@ def recover(
         bond: Bond length the search starts from, Å; by default that of the metal.
         delta2: Whether delta2 is refined where it pays, or held at zero.
         qdamp: Whether qdamp is refined where it pays, or held.
-        positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order.
+        positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
+            with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library; a folder of one's own structures is searched beside the first.
         proposers: Further sources of candidates.
@@ -147,8 +148,9 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:
-    """Move the atoms of the best, those of one size together."""
-    order = sorted(range(min(RELAXED, len(kept))), key=lambda k: len(kept[k].atoms))
+    """Move the atoms of the best, those of one size together; what explains nothing is left as it is."""
+    best = [k for k, each in enumerate(kept[:RELAXED]) if each.rw <= SCOPE_RW]
+    order = sorted(best, key=lambda k: len(kept[k].atoms))
     groups = [order[k : k + _AT_ONCE] for k in range(0, len(order), _AT_ONCE)]
     moved = list(kept)
     for group in stage(groups, "relax", total=len(groups)):
