@@ -190,7 +190,9 @@ def test_a_step_without_a_number_moves_nothing(monkeypatch: pytest.MonkeyPatch) 
     trainer.step()
     before = {key: value.clone() for key, value in trainer.profile.named_parameters()}
     monkeypatch.setattr(
-        type(trainer.profile), "loss", lambda self, *_: {"loss": torch.nan * sum(p.sum() for p in self.parameters())}
+        type(trainer.profile),
+        "loss",
+        lambda self, *_, **__: {"loss": torch.nan * sum(p.sum() for p in self.parameters())},
     )
     assert trainer.step() != trainer.step()  # not a number
     assert [key for key, value in trainer.profile.named_parameters() if not torch.equal(value, before[key])] == []

@@ -56,27 +56,25 @@ class WrappedGaussian(Pairwise):
         return Pairs(log_kernel, gradient, lambda numbers: squares * gradient(numbers))
 
     def numbers_of_a_pair(self, dimension: int) -> int:
-        """The slopes are vectors, each over three images or up to nine harmonics."""
+        """The slopes of all bandwidths are vectors, and so are up to nine numbers on the way to one of them."""
         return max(9, len(self.lengths)) * dimension
 
 
 def _wrapped(ways: Tensor, h: float) -> tuple[Tensor, Tensor]:
     """Log of the wrapped Gaussian of each coordinate, and the derivative of it with respect to x = y − way."""
     volume = math.log(h * math.sqrt(2 * math.pi))
-    if h <= _TWO_IMAGES:
-        # the next image lies a turn the other way: (2π − |δ|)² − δ² = 4π (π − |δ|)
-        other = (2 * math.pi / h**2 * (ways.abs() - math.pi)).clamp_min(_NOTHING).exp()
-        log_value = -0.5 * (ways / h).square() + torch.log1p(other) - volume
-        return log_value, (ways - 2 * math.pi * ways.sign() * other / (1 + other)) / h**2
     if h <= _THREE_IMAGES:
-        turns = 2 * math.pi * torch.arange(-1, 2, device=ways.device, dtype=ways.dtype)
-        images = ways[..., None] + turns
-        exponents = -0.5 * (images / h).square()
-        log_value = torch.logsumexp(exponents, dim=-1) - volume
-        return log_value, (torch.softmax(exponents, dim=-1) * images).sum(dim=-1) / h**2
-    harmonics = math.ceil(8.6 / h)  # exp(−8.6²/2) is 1e-16
-    n = torch.arange(1, harmonics + 1, device=ways.device, dtype=ways.dtype)
-    amplitude = 2 * torch.exp(-0.5 * (n * h).square())
-    value = 1 + (amplitude * torch.cos(n * ways[..., None])).sum(dim=-1)
-    slope = (amplitude * n * torch.sin(n * ways[..., None])).sum(dim=-1)
+        # the next image lies a turn the other way: (2π − |δ|)² − δ² = 4π (π − |δ|); the third beyond the first
+        way, turn = ways.abs(), 2 * math.pi / h**2
+        other = (turn * (way - math.pi)).clamp_min(_NOTHING).exp()
+        third = (-turn * (way + math.pi)).exp() if h > _TWO_IMAGES else torch.zeros_like(other)
+        log_value = -0.5 * (ways / h).square() + torch.log1p(other + third) - volume
+        return log_value, (ways - 2 * math.pi * ways.sign() * (other - third) / (1 + other + third)) / h**2
+    cosine, sine = torch.cos(ways), torch.sin(ways)
+    value, slope = torch.ones_like(ways), torch.zeros_like(ways)
+    cos_n, sin_n = torch.ones_like(ways), torch.zeros_like(ways)  # of n δ, from one n to the next by a rotation
+    for n in range(1, math.ceil(8.6 / h) + 1):  # exp(−8.6²/2) is 1e-16
+        cos_n, sin_n = cosine * cos_n - sine * sin_n, sine * cos_n + cosine * sin_n
+        amplitude = 2 * math.exp(-0.5 * (n * h) ** 2)
+        value, slope = value + amplitude * cos_n, slope + amplitude * n * sin_n
     return torch.log(value) - math.log(2 * math.pi), slope / value

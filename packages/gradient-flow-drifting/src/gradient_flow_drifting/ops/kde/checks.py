@@ -42,7 +42,7 @@ def check_cloud(
         raise ValueError(f"{name}: {like.dtype} is needed as in x, found {cloud.dtype}")
     if cloud.shape[-2] == 0 and not may_be_empty:
         raise ValueError(f"{name}: the cloud is empty, shape {list(cloud.shape)}; give at least one point")
-    if not math.isfinite(float(cloud.detach().square().sum())):  # the sum alone is cheaper than a look at each
+    if not math.isfinite(float(torch.linalg.vector_norm(cloud.detach(), dim=-1).sum())):  # cheaper than a look at each
         bad = int((~torch.isfinite(cloud)).any(dim=-1).sum())
         if bad:
             raise ValueError(f"{name}: {bad} of {cloud.shape[:-1].numel()} points have a NaN or infinite coordinate")
