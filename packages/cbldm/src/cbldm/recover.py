@@ -25,8 +25,6 @@ REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
-_AT_ONCE = 5
-"""Structures that are relaxed together."""
 
 
 def recover(
@@ -148,14 +146,16 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:
-    """Move the atoms of the best, those of one size together; what explains nothing is left as it is."""
-    best = [k for k, each in enumerate(kept[:RELAXED]) if each.rw <= SCOPE_RW]
-    order = sorted(best, key=lambda k: len(kept[k].atoms))
-    groups = [order[k : k + _AT_ONCE] for k in range(0, len(order), _AT_ONCE)]
-    moved = list(kept)
-    for group in stage(groups, "relax", total=len(groups)):
-        structures = [kept[k] for k in group]
-        results = relax(structures, target, restraint=restraint, seed=search.seed, radiation=search.radiation)
-        for k, relaxed in zip(group, results, strict=True):
-            moved[k] = replace(kept[k], relaxed=relaxed)
-    return moved
+    """Move the atoms of the best; what explains nothing is left as it is.
+
+    Each on its own: together, all would take the many terms that the widest peaks of one of them need.
+    """
+
+    def one(each: Candidate) -> Candidate:
+        if each.rw > SCOPE_RW:
+            return each
+        found = relax([each], target, restraint=restraint, seed=search.seed, radiation=search.radiation)
+        return replace(each, relaxed=found[0])
+
+    best = kept[:RELAXED]
+    return [*stage(in_threads(one, best), "relax", total=len(best)), *kept[RELAXED:]]
