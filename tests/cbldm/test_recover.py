@@ -49,11 +49,11 @@ def test_a_simulated_cluster_comes_first(kind: str, parameters: tuple[int, ...],
 
 def test_candidates_are_ranked_distinct_and_as_many_as_asked() -> None:
     curve = simulated("Dec", (2, 3, 0), bond=2.81)
-    result = recover(curve, element="Pt", candidates=7, max_atoms=60)
+    result = recover(curve, element="Pt", candidates=7, max_atoms=60, positions="held")
     assert len(result) == 7
     assert [each.score for each in result] == sorted(each.score for each in result)
     assert len({each.label for each in result}) == 7
-    everything = recover(curve, element="Pt", candidates=1000, max_atoms=20)
+    everything = recover(curve, element="Pt", candidates=1000, max_atoms=20, positions="held")
     assert len(everything) == everything.searched == len(library(max_atoms=20))
 
 
@@ -199,14 +199,15 @@ def test_noise_is_outside(seed: int) -> None:
 
 
 def test_the_last_stage_moves_atoms_and_not_the_order() -> None:
-    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    curve = simulated("Ico", (2,), bond=2.81)
     held, moved = (
-        recover(curve, element="Pt", candidates=12, max_atoms=25, positions=each) for each in ("held", "relax")
+        recover(curve, element="Pt", candidates=12, max_atoms=13, positions=each) for each in ("held", "relax")
     )
     assert [each.label for each in held] == [each.label for each in moved]
-    assert [each.relaxed is not None for each in moved] == [True] * 10 + [False] * 2
+    assert [each.relaxed is not None for each in moved] == [k < 10 and each.rw <= 0.5 for k, each in enumerate(moved)]
+    assert sum(each.relaxed is not None for each in moved) >= 2
     assert not any(each.relaxed for each in held)
-    assert all(each.relaxed.rw < each.rw + 1e-3 for each in moved[:10])
+    assert all(each.relaxed.rw < each.rw + 1e-3 for each in moved if each.relaxed)
     assert held[0].fit.parameters == moved[0].fit.parameters
 
 

@@ -12,7 +12,7 @@ from .data.gr import PairDistribution
 from .pairs import pairs_of
 from .posterior import Distribution
 from .proposals import FromLibrary, Proposal, Proposer, Search, read_library
-from .rank import Candidate, Recovery, rank
+from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
 from .stages import stage
@@ -25,8 +25,6 @@ REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
-_AT_ONCE = 5
-"""Structures that are relaxed together."""
 
 
 def recover(
@@ -60,7 +58,8 @@ def recover(
         bond: Bond length the search starts from, Å; by default that of the metal.
         delta2: Whether delta2 is refined where it pays, or held at zero.
         qdamp: Whether qdamp is refined where it pays, or held.
-        positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order.
+        positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
+            with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library; a folder of one's own structures is searched beside the first.
         proposers: Further sources of candidates.
@@ -147,13 +146,16 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:
-    """Move the atoms of the best, those of one size together."""
-    order = sorted(range(min(RELAXED, len(kept))), key=lambda k: len(kept[k].atoms))
-    groups = [order[k : k + _AT_ONCE] for k in range(0, len(order), _AT_ONCE)]
-    moved = list(kept)
-    for group in stage(groups, "relax", total=len(groups)):
-        structures = [kept[k] for k in group]
-        results = relax(structures, target, restraint=restraint, seed=search.seed, radiation=search.radiation)
-        for k, relaxed in zip(group, results, strict=True):
-            moved[k] = replace(kept[k], relaxed=relaxed)
-    return moved
+    """Move the atoms of the best; what explains nothing is left as it is.
+
+    Each on its own: together, all would take the many terms that the widest peaks of one of them need.
+    """
+
+    def one(each: Candidate) -> Candidate:
+        if each.rw > SCOPE_RW:
+            return each
+        found = relax([each], target, restraint=restraint, seed=search.seed, radiation=search.radiation)
+        return replace(each, relaxed=found[0])
+
+    best = kept[:RELAXED]
+    return [*stage(in_threads(one, best), "relax", total=len(best)), *kept[RELAXED:]]

@@ -248,7 +248,7 @@ def refine(
     residual = rw(observed, target.weighted(g))
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * residual**2 / freedom
     errors = Parameters(*[0.0] * len(Parameters._fields))._replace(
-        **dict(zip(names, (units * np.sqrt(np.diag(covariance))).tolist(), strict=True))
+        **dict(zip(names, (units * np.sqrt(np.diag(covariance).clip(min=0))).tolist(), strict=True))
     )
     score = penalised_score(residual, free_parameters=len(names), independent_points=target.independent_points)
     return Fit(at(solution.x), errors, names, rw(target.g, g), residual, score, g)
