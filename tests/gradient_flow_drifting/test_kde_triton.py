@@ -1,30 +1,21 @@
 """The Triton kernels, through the interpreter in a process of their own, and on a GPU."""
 
 import os
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from gradient_flow_drifting import kde_score
+from triton_process import compile_kernels, interpret_cases, needs_triton, run_cases
 
 CASES = Path(__file__).with_name("kde_triton_cases.py")
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
-
-
-def run_cases(**environment: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(CASES)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
-    assert " passed" in result.stdout
 
 
 @needs_triton
 @pytest.mark.interpreter
 def test_kernels_through_the_interpreter() -> None:
-    run_cases(TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    interpret_cases(CASES)
 
 
 COMPILE = """
@@ -54,18 +45,13 @@ for d, bands in ((2, 4), (16, 1)):
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles for CUDA on Linux")
 def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     """What the interpreter lets pass, such as a variable of two types, the compiler does not."""
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    script = tmp_path / "compile_kernels.py"
-    script.write_text(COMPILE)
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert len(result.stdout.split()) == 12
+    assert len(compile_kernels(COMPILE, tmp_path)) == 12
 
 
 @needs_triton
 @pytest.mark.gpu
 def test_kernels_on_a_gpu() -> None:
-    run_cases(TRITON_INTERPRET="0")
+    run_cases(CASES, TRITON_INTERPRET="0")
 
 
 @needs_triton

@@ -1,9 +1,7 @@
 """The Triton kernels, through the interpreter in a process of their own, and on a GPU."""
 
 import os
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,22 +10,15 @@ from cbldm import pair_distribution
 from cbldm.ops.debye_sum import debye_sum
 from close import relative_error
 from srreal import CLUSTERS, cluster, curve, instrument
+from triton_process import compile_kernels, interpret_cases, needs_triton, run_cases
 
 CASES = Path(__file__).with_name("debye_sum_triton_cases.py")
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
-
-
-def run_cases(**environment: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(CASES)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
-    assert " passed" in result.stdout
 
 
 @needs_triton
 @pytest.mark.interpreter
 def test_kernels_through_the_interpreter() -> None:
-    run_cases(TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    interpret_cases(CASES)
 
 
 COMPILE = """
@@ -57,18 +48,13 @@ for real, name in ((tl.float32, "fp32"), (tl.float64, "fp64")):
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles for CUDA on Linux")
 def test_kernels_compile_without_a_gpu(tmp_path: Path) -> None:
     """What the interpreter lets pass, such as a variable of two types, the compiler does not."""
-    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    script = tmp_path / "compile_kernels.py"
-    script.write_text(COMPILE)
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert len(result.stdout.split()) == 8
+    assert len(compile_kernels(COMPILE, tmp_path)) == 8
 
 
 @needs_triton
 @pytest.mark.gpu
 def test_kernels_on_a_gpu() -> None:
-    run_cases(TRITON_INTERPRET="0")
+    run_cases(CASES, TRITON_INTERPRET="0")
 
 
 @needs_triton
