@@ -13,6 +13,7 @@ from .refine import Parameters, RefinedStructure
 from .relax import Relaxed
 from .target import Target
 
+BEGINNING = Parameters()
 SAME_STRUCTURE = 0.02
 """Root mean square difference of the sorted distances up to which two structures are one, Å."""
 
@@ -40,7 +41,7 @@ class Candidate(RefinedStructure):
     source: str
     weight: float = 0.0
     family: int = 0
-    start: Parameters = Parameters()
+    start: Parameters = BEGINNING
     relaxed: Relaxed | None = None
 
     @property
