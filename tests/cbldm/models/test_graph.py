@@ -24,7 +24,9 @@ def built() -> GraphEncoder:
     return GraphEncoder(width=16, depth=3, out=8, unit=8.0)
 
 
-@pytest.mark.parametrize(("kind", "shape", "degree"), [("Ico", (2,), 12), ("SC", (3, 3, 3), 18), ("BCC", (4, 4, 4), 14)])
+@pytest.mark.parametrize(
+    ("kind", "shape", "degree"), [("Ico", (2,), 12), ("SC", (3, 3, 3), 18), ("BCC", (4, 4, 4), 14)]
+)
 def test_neighbours_reach_to_the_second_shell_at_most(kind: str, shape: tuple[int, ...], degree: int) -> None:
     """√2 of a simple cube and 2/√3 of a body-centred one are near, whatever the bond length; √(8/3) is not."""
     for bond in (1.0, 2.8):

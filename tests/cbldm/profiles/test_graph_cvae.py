@@ -74,7 +74,11 @@ def test_the_loss_is_the_sum_of_its_parts_and_repeats_with_its_stream(examples: 
     with torch.no_grad():
         found = [profile.loss("autoencoder", examples, generator(0, "a"), progress=p) for p in (0.0, 0.25, 0.5, 1.0)]
         other = profile.loss("autoencoder", examples, generator(1, "a"))
-    parts = [float(each["loss"] - SMALL.divergence * b * each["divergence"]) for each, b in zip(found, (0, 0.5, 1, 1))]
+    betas = (0.0, 0.5, 1.0, 1.0)
+    parts = [
+        float(each["loss"] - SMALL.divergence * beta * each["divergence"])
+        for each, beta in zip(found, betas, strict=True)
+    ]
     assert parts == pytest.approx([parts[0]] * 4, rel=1e-5)
     assert float(other["loss"]) != float(found[3]["loss"])
 

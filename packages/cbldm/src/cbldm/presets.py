@@ -64,7 +64,9 @@ PRESETS: dict[str, TrainConfig] = {
         warmup=100,
     ),
     "graph-cvae-smoke": TrainConfig(
-        profile=GraphCvae(atoms=60, width=16, heads=2, curve_depth=1, graph_width=16, depth=2, latent=3, decoder_width=32),
+        profile=GraphCvae(
+            atoms=60, width=16, heads=2, curve_depth=1, graph_width=16, depth=2, latent=3, decoder_width=32
+        ),
         data=CurveSource(max_atoms=60, distinct=32),
         steps=(8,),
         batch=4,
