@@ -26,7 +26,7 @@ from .output import result_folder
 from .presets import PRESETS
 from .profiles import Sampling
 from .rank import Recovery
-from .recover import Positions
+from .recover import Positions, Shape
 from .recover import recover as recover_structures
 from .refine import Delta2, Qdamp
 from .relax import RESTRAINT
@@ -55,6 +55,7 @@ def recover(
     bond: float | None = None,
     delta2: Delta2 = "refine",
     qdamp_refinement: Annotated[Qdamp, tyro.conf.arg(name="qdamp-refinement")] = "held",
+    shape: Shape = "search",
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: str = "deepstruc",
@@ -73,6 +74,7 @@ def recover(
         bond: Bond length the search starts from, Å; by default the metal's.
         delta2: Refine delta2 where it pays for itself, or hold it at zero.
         qdamp_refinement: Refine qdamp where it pays for itself, or hold it.
+        shape: Search for shapes around the best, on the sites of their crystals, or keep those of the library.
         positions: Move the atoms of the ten best as a last stage, with a figure of its own, or hold them.
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library to search, or a folder of your own structures, which are searched beside it.
@@ -85,6 +87,7 @@ def recover(
         "bond": bond,
         "delta2": delta2,
         "qdamp": qdamp_refinement,
+        "shape": shape,
         "positions": positions,
         "restraint": restraint,
         "library": library,

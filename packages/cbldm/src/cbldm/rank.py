@@ -8,6 +8,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
+from .data.clusters import Geometry
 from .posterior import Distribution, posterior_weights
 from .refine import Parameters, RefinedStructure
 from .relax import Relaxed
@@ -30,10 +31,12 @@ class Candidate(RefinedStructure):
 
     Attributes:
         type: Structure type, or `"own"`.
-        source: Where it comes from: `"library"`, `"own"`, or a model's name.
+        source: Where it comes from: `"library"`, `"own"`, a model's name, or `"reshaped"`.
         weight: Its share of the posterior, among all that were refined.
         family: Number of its family, from 1: candidates whose fits are nearly one curve.
         start: Where its refinement began, at what was proposed.
+        geometry: What it is at a bond of one, where it lies on the sites of a crystal and may be reshaped.
+        moves: How many moves made it from what was proposed (`cbldm.reshape`); its score pays for each.
         relaxed: The structure after its atoms have moved, where that was asked for.
     """
 
@@ -42,6 +45,8 @@ class Candidate(RefinedStructure):
     weight: float = 0.0
     family: int = 0
     start: Parameters = BEGINNING
+    geometry: Geometry | None = None
+    moves: int = 0
     relaxed: Relaxed | None = None
 
     @property

@@ -1,9 +1,12 @@
-"""From a measured curve to ranked structures: candidates are proposed, refined, ranked, and the best relaxed."""
+"""From a measured curve to ranked structures: they are proposed, refined and ranked, the best reshaped and relaxed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
+
+from ase import Atoms
 
 from .data import clusters
 from .data.clusters import LibraryName
@@ -15,16 +18,24 @@ from .proposals import FromLibrary, Proposal, Proposer, Search, read_library
 from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
+from .reshape import reshape
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
 
 Positions = Literal["relax", "held"]
+Shape = Literal["search", "held"]
 
 REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
+RESHAPED = 8
+"""Candidates that a search for other shapes begins from."""
+_OF_ONE_TYPE = 3
+"""Of these, how many may be of one structure type."""
+_WORSE = 0.2
+"""By how much their Rw may be greater than that of the best."""
 
 
 def recover(
@@ -36,6 +47,7 @@ def recover(
     bond: float | None = None,
     delta2: Delta2 = "refine",
     qdamp: Qdamp = "held",
+    shape: Shape = "search",
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: LibraryName | str | Path | None = "deepstruc",
@@ -47,7 +59,8 @@ def recover(
 
     Every geometry of the library is tried at bond lengths within 8 % of the metal's, the best are refined in stages
     (scale, dilation and Biso; then delta2; qdamp if asked), and what is left after removing duplicates is ranked by Rw
-    with a penalty for free parameters. Last, and as a figure of its own, the atoms of the best are moved.
+    with a penalty for free parameters. Around the best, shapes that no library has are searched on the sites of their
+    crystals. Last, and as a figure of its own, the atoms of the best are moved.
 
     Args:
         gr: Measured curve.
@@ -58,6 +71,8 @@ def recover(
         bond: Bond length the search starts from, Å; by default that of the metal.
         delta2: Whether delta2 is refined where it pays, or held at zero.
         qdamp: Whether qdamp is refined where it pays, or held.
+        shape: Whether atoms, layers and shells are added to the best and taken away where that pays
+            (`cbldm.reshape`), or every structure keeps the shape that was proposed.
         positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
             with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
@@ -85,8 +100,9 @@ def recover(
     """
     if candidates < 1:
         raise ValueError(f"candidates {candidates}: give how many structures to return, 1 or more")
-    if positions not in get_args(Positions):
-        raise ValueError(f"positions {positions!r}: no such choice; take one of {', '.join(get_args(Positions))}")
+    for name, choice, choices in (("shape", shape, get_args(Shape)), ("positions", positions, get_args(Positions))):
+        if choice not in choices:
+            raise ValueError(f"{name} {choice!r}: no such choice; take one of {', '.join(choices)}")
     if not 0 < restraint < 10:
         raise ValueError(f"restraint {restraint:g} Å: give a positive width, such as {RESTRAINT:g}")
     symbol = single_metal(gr.composition) if element is None else element
@@ -108,6 +124,8 @@ def recover(
         return _refine(proposal, target, search, delta2, qdamp)
 
     found = rank(list(stage(in_threads(refined, proposals), "refine", total=len(proposals))))
+    if shape == "search":
+        found = rank([*found, *_reshape(found, target, search, delta2, qdamp, max_atoms)])
     kept = found[:candidates]
     if positions == "relax":
         kept = _relax(kept, target, search, restraint)
@@ -147,7 +165,45 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
         dilations=search.dilations,
         radiation=search.radiation,
     )
-    return Candidate(**vars(found), type=proposal.type, source=proposal.source, start=proposal.start)
+    kind, source = proposal.type, proposal.source
+    return Candidate(**vars(found), type=kind, source=source, start=proposal.start, geometry=proposal.geometry)
+
+
+def _reshape(
+    found: Sequence[Candidate], target: Target, search: Search, delta2: Delta2, qdamp: Qdamp, max_atoms: int
+) -> list[Candidate]:
+    """Other shapes around the best, a few of each type; around what explains nothing none is looked for."""
+    begun: list[Candidate] = []
+    for each in found:
+        alike = sum(other.type == each.type for other in begun)
+        near = each.rw <= min(found[0].rw + _WORSE, SCOPE_RW)
+        if each.geometry and near and alike < _OF_ONE_TYPE and len(begun) < RESHAPED:
+            begun.append(each)
+
+    def one(each: Candidate) -> Candidate | None:
+        assert each.geometry
+        other = reshape(
+            each.geometry,
+            target,
+            each.fit.parameters,
+            bond=search.bond,
+            max_atoms=max_atoms,
+            dilations=search.dilations,
+            radiation=search.radiation,
+        )
+        if other is None:
+            return None
+        changes = [f"{count} {verb}" for count, verb in ((other.added, "added"), (other.removed, "removed")) if count]
+        label = f"{each.label}, {' and '.join(changes)}"
+        geometry = replace(each.geometry, positions=other.positions)
+        atoms = Atoms(f"{search.element}{len(other.positions)}", positions=search.bond * other.positions)
+        start = other.fit.parameters._replace(delta2=0.0)
+        proposal = Proposal(label, each.type, "reshaped", atoms, start, other.fit.rw, geometry)
+        refined = _refine(proposal, target, search, delta2, qdamp)
+        score = refined.score + other.moves * math.log(target.independent_points)
+        return replace(refined, fit=replace(refined.fit, score=score), moves=other.moves)
+
+    return [each for each in stage(in_threads(one, begun), "reshape", total=len(begun)) if each]
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:
