@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
@@ -31,8 +32,6 @@ _BIN = 0.004
 _NEIGHBOURS = 1.2
 """Neighbours are nearer than this, in bonds."""
 _SAME_PLACE = 0.05
-_SMALLEST = 1e-6
-"""Directions weaker than this, beside the strongest, are beyond what the instrument sees."""
 _WIDTHS = 16.0
 """Clusters whose widths round up to the same multiple of this share a transform, Å."""
 
@@ -91,7 +90,7 @@ class Landscape:
         self.points = crystal.points[self.sites]
         length = bond * parameters.dilation
         distances = length * cdist(self.points, self.points)
-        self.beside = ((distances < _NEIGHBOURS * length) & (distances > 0)).astype(np.float32)
+        self.beside = csr_matrix((distances < _NEIGHBOURS * length) & (distances > 0), dtype=np.int64)
         self._place, means = _binned(distances)
         q, projection, self._observed, self._total = _instrument(target, _WIDTHS * math.ceil(means.max() / _WIDTHS))
         u = parameters.biso / (8 * math.pi**2)
@@ -142,9 +141,9 @@ class Landscape:
         g = (state.g - state.gain[removed])[:, None] + state.gain[added]
         return self.rw(g - self._pair[self._place[np.ix_(removed, added)]])
 
-    def coordination(self, state: State) -> Float[np.ndarray, " sites"]:
+    def coordination(self, state: State) -> Int[np.ndarray, " sites"]:
         """Number of neighbours that each site has in the cluster."""
-        return self.beside @ state.occupied.astype(np.float32)
+        return self.beside @ state.occupied
 
     def _after(self, state: State, move: Move) -> Float[np.ndarray, " components"]:
         added, removed = move
@@ -171,10 +170,6 @@ def _binned(
 
 @lru_cache(maxsize=16)
 def _instrument(target: Target, dmax: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Nodes of q, what takes F there to the components, the components of the measured curve, and its size squared."""
+    """Nodes of q, and what `SineTransform.components` says."""
     transform = SineTransform(target, dmax)
-    matrix = target.weighted(transform.matrix.numpy())
-    _, strengths, directions = np.linalg.svd(matrix, full_matrices=False)
-    kept = directions[strengths > _SMALLEST * strengths[0]].T
-    observed = target.weighted(target.g)
-    return transform.q.numpy(), matrix @ kept, observed @ kept, float(observed @ observed)
+    return transform.q.numpy(), *transform.components()

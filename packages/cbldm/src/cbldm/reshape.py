@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from .data.clusters import Geometry
 from .data.crystals import crystal_of, sites_of
@@ -205,7 +205,7 @@ class _Search:
 
 
 def _large_moves(
-    landscape: Landscape, occupied: Bool[np.ndarray, " sites"], coordination: Float[np.ndarray, " sites"]
+    landscape: Landscape, occupied: Bool[np.ndarray, " sites"], coordination: Int[np.ndarray, " sites"]
 ) -> Iterator[Move]:
     """Layers, shells and periods that come or go at once; some are empty, some the same."""
     atoms, free = np.flatnonzero(occupied), np.flatnonzero(~occupied & (coordination > 0))

@@ -26,6 +26,8 @@ _LARGEST_G = 1e50
 """|G| beyond which, or below whose inverse, squares leave the range of numbers."""
 _LARGEST_MATRIX = 2**25
 """Numbers in a sine transform."""
+_UNSEEN = 1e-12
+"""Share of the strongest component's square below which one is beyond what the instrument sees."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,17 @@ class SineTransform:
         overlap = (f @ self._overlap).clamp(min=0)
         norm = ((f @ self._gram) * f).sum(-1)
         return (1 - overlap**2 / (self._total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
+
+    def components(self) -> tuple[Float[np.ndarray, "nq components"], Float[np.ndarray, " components"], float]:
+        r"""G by the few numbers that the instrument can tell apart.
+
+        Returns:
+            What takes F to them, keeping $\|G\|$; those of the measured curve; and $\|G^{obs}\|^2$ (all weighted).
+        """
+        values, vectors = torch.linalg.eigh(self._gram)
+        kept = values > _UNSEEN * values[-1]
+        root = values[kept].sqrt()
+        return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ self._overlap / root).numpy(), self._total
 
 
 @lru_cache(maxsize=16)
