@@ -102,7 +102,8 @@ def reshape(
     first = sites_of(geometry, crystal)
     if first is None or len(first) > max_atoms:
         return None
-    search = _Search(math.exp(-math.log(target.independent_points) / (2 * target.independent_points)), max_atoms, effort)
+    points = target.independent_points
+    search = _Search(math.exp(-math.log(points) / (2 * points)), max_atoms, effort)
     free = ("scale", "dilation", "biso", *(["delta2"] if start.delta2 else []))
     occupied, parameters, best = first, start, None
     for _ in range(_ROUNDS):
@@ -115,7 +116,7 @@ def reshape(
         model = Model(pairs_of(bond * positions, "X"), target, max_dilation=dilations[1], radiation=radiation)
         fit = refine(model, target, parameters, free=free, dilations=dilations)
         total = moves + (best.moves if best else 0)
-        fit = replace(fit, score=fit.score + total * math.log(target.independent_points))
+        fit = replace(fit, score=fit.score + total * math.log(points))
         if best is not None and fit.score >= best.fit.score:
             break
         added, removed = np.setdiff1d(occupied, first), np.setdiff1d(first, occupied)
