@@ -92,6 +92,9 @@ def figures(record: Record) -> Figures:
         "type_exact": float(bool(best) and first["type"] == record["true_type"]),
         **_calibration(record["atom_count"], n),
     }
+    if record.get("head"):
+        said = _calibration(record["head"], n)
+        found |= {"head_likeliest": said["n_likeliest"], "head_confidence": said["n_confidence"]}
     return found
 
 
@@ -118,6 +121,8 @@ def _least(values: Sequence[float | None]) -> float | None:
 
 
 def _calibration(chances: Mapping[str, float], atoms: int) -> Figures:
+    if not chances:
+        return {"n_likeliest": 0.0, "n_confidence": None, "n_held": 0.0, "n_held_size": None, "n_true_chance": 0.0}
     likeliest = max(chances, key=lambda n: chances[n])
     total, held = 0.0, set()
     for name in sorted(chances, key=lambda n: -chances[n]):
@@ -136,7 +141,8 @@ def _calibration(chances: Mapping[str, float], atoms: int) -> Figures:
 
 SHARES = (
     *("n_exact", "n_exact_10", "type_exact", "success_1", "success_10", "success_moved_10"),
-    *("n_likeliest", "n_confidence", "n_held", "n_true_chance", "in_scope", "coverage", "diversity"),
+    *("n_likeliest", "n_confidence", "n_held", "n_true_chance", "head_likeliest", "head_confidence"),
+    *("in_scope", "coverage", "diversity"),
 )
 """Figures whose mean is told; of the others the median and the quartiles."""
 

@@ -71,6 +71,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("n_confidence", "its mean probability", "%"),
         Column("n_held", "N in the 90 % set", "%"),
         Column("n_held_size", "numbers in that set", ".0f"),
+        Column("head_likeliest", "likeliest N of the head right", "%"),
+        Column("head_confidence", "its mean probability", "%"),
         Column("in_scope", "in scope", "%"),
         Column("seconds", "seconds a curve", ".1f"),
         Column("seconds_per_candidate", "seconds a candidate", ".2f"),
