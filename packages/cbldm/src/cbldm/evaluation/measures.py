@@ -67,7 +67,7 @@ def figures(record: Record) -> Figures:
         "in_scope": float(record["in_scope"]),
         "seconds": record["seconds"],
         "cpu_seconds": record["cpu_seconds"],
-        "seconds_per_candidate": record["seconds"] / max(1, len(record["candidates"])),
+        "seconds_per_candidate": record["cpu_seconds"] / max(1, len(record["candidates"])),
     }
     if "true_atoms" not in record:
         return found
@@ -181,6 +181,10 @@ def summary(records: Sequence[Record]) -> dict[str, float | Spread | None]:
     return found
 
 
+ENOUGH = 10
+"""Geometries from which on a bootstrap over them is taken for evidence."""
+
+
 class Comparison(NamedTuple):
     """What one method has over another in a figure.
 
@@ -200,8 +204,8 @@ class Comparison(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return not self.difference.low <= 0 <= self.difference.high
+        """Whether the interval leaves zero out, and is of enough geometries to mean anything."""
+        return self.groups >= ENOUGH and not self.difference.low <= 0 <= self.difference.high
 
 
 COMPARED = ("success_10", "n_exact", "rw_refined_10")
