@@ -1,4 +1,4 @@
-"""The command line: recover, fit, calibrate, simulate, library, train, sample, demo and app."""
+"""The command line: recover, fit, calibrate, simulate, library, train, sample, evaluate, demo and app."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,9 +18,13 @@ from .data.extended import EXTENDED, ExtendedLibrary, make_library
 from .data.gr import PairDistribution, read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
+from .evaluation.run import EVALUATE_CONFIG, EvaluateConfig
+from .evaluation.run import evaluate as evaluate_methods
+from .evaluation.tables import write_evaluation
 from .fit import fit as fit_structure
 from .output import result_folder
 from .presets import PRESETS
+from .profiles import Sampling
 from .rank import Recovery
 from .recover import Positions
 from .recover import recover as recover_structures
@@ -262,6 +266,7 @@ def sample(
     qmin: float | None = None,
     qmax: float | None = None,
     qdamp: float | None = None,
+    sampling: Sampling | None = None,
 ) -> None:
     """Draw structures for a measured curve from a trained model, without refining them.
 
@@ -275,12 +280,37 @@ def sample(
         qmin: Lower limit of the transform that made G, 1/Å; by default the file's.
         qmax: Upper limit of it, 1/Å; by default the file's.
         qdamp: Damping by the instrument, 1/Å; by default the file's, or else 0.04.
+        sampling: Diffusion with the shortcut by the conditional prior, diffusion without it, or the prior's draws
+            alone; by default what the weights were trained for.
     """
     gr = read_gr(file)
-    found = sample_structures(gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp)
+    found = sample_structures(
+        gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp, sampling=sampling
+    )
     with result_folder(out, SAMPLE_FILES) as folder:
         write_samples(folder, found)
     print(f"{sample_table(found)}\n\nstructures: {out}")
+
+
+def evaluate(
+    *,
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = EVALUATE_CONFIG,
+    out: Path | None = None,
+    jobs: int = 1,
+    table: Path | None = None,
+) -> None:
+    """Judge methods by clusters that are held out; after an interruption the same command goes on where it was.
+
+    Args:
+        config: What is evaluated.
+        out: Folder of the run; runs/evaluate-SPLIT where none is given.
+        jobs: Number of processes, each of one thread.
+        table: A further file for the tables, in Markdown.
+    """
+    folder = out or Path("runs") / f"evaluate-{config.split}"
+    records = evaluate_methods(config, folder, jobs=jobs)
+    print(write_evaluation(records, config, folder, table=table))
+    print(f"report: {folder / 'report.md'}")
 
 
 def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
@@ -322,6 +352,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "library": library,
             "train": train,
             "sample": sample,
+            "evaluate": evaluate,
             "demo": demo,
             "app": app,
         },
