@@ -86,23 +86,18 @@ def test_the_decoded_affinity_is_symmetric_of_unit_diagonal_and_masked() -> None
 
 def test_fewer_places_are_those_of_all() -> None:
     """An atom's point depends on its place alone, so that some of them can be learnt from at a time."""
-    x, counts = torch.randn(1, 5, 3), torch.tensor([5])
-    wide = torch.nn.functional.pad(x, (0, 0, 0, 4))
-    few, many = (encoder()(each, counts).mean for each in (x, wide))
-    assert torch.allclose(few, many, atol=1e-5)
-    network = decoder()
-    whole = network(few, counts, all_of(1, 9))
-    assert torch.allclose(network(few, counts, torch.tensor([[3, 1]])), whole[:, [3, 1]], atol=1e-5)
+    counts, network = torch.tensor([5]), decoder()
+    latent = torch.randn(1, 3, 4)
+    whole = network(latent, counts, all_of(1, 9))
+    assert torch.allclose(network(latent, counts, torch.tensor([[3, 1]])), whole[:, [3, 1]], atol=1e-5)
 
 
-def test_the_latent_sees_the_affinity_alone() -> None:
-    """Neither how a cluster is turned nor where it is nor its mirror image."""
-    x = 4 * torch.randn(2, 9, 3)
-    turn = torch.linalg.qr(torch.randn(3, 3)).Q
-    counts = torch.tensor([9, 9])
-    found, again = (encoder()(each, counts).mean for each in (x, x @ turn + 3))
-    assert torch.allclose(found, again, atol=1e-4)
-    assert not torch.allclose(encoder()(1.2 * x, counts).mean, found, atol=1e-3)
+def test_the_latent_depends_on_affinity_and_count() -> None:
+    counts, network, w = torch.tensor([9, 9]), encoder(), torch.rand(2, 8, 6)
+    found = network(w, counts).mean
+    assert found.shape == (2, 3, 4)
+    assert not torch.allclose(network(w * 0.9, counts).mean, found, atol=1e-3)
+    assert not torch.allclose(network(w, counts + 1).mean, found, atol=1e-4)
 
 
 def test_the_first_points_are_a_ball_of_the_density_of_close_packing() -> None:

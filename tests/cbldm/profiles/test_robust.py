@@ -75,7 +75,7 @@ def test_latents_are_followed_while_training_only(examples: Examples) -> None:
     for k in range(400):
         profile.loss("latents", examples, generator(k, "a"))
     with torch.no_grad():
-        found = profile.encoder(examples.positions * (2.8 / examples.bond)[:, None, None], examples.atom_count)
+        found = profile._encoded(examples.positions * (2.8 / examples.bond)[:, None, None], examples.atom_count)
         clean = profile._standardised(torch.cat([found.draw(torch.randn(8, 3, 4)) for _ in range(200)]))
     assert clean.mean(0).abs().max() < 0.2
     assert (clean.std(0) - 1).abs().max() < 0.15

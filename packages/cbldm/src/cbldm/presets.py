@@ -68,15 +68,13 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "graph-cvae": TrainConfig(
         profile=GraphCvae(),
-        data=CurveSource(distinct=16_384),
+        data=CurveSource(library="extended", split="geometry"),
         steps=(20_000,),
         batch=32,
-        learning_rate=2e-3,
-        warmup=100,
     ),
     "graph-cvae-smoke": TrainConfig(
         profile=GraphCvae(
-            atoms=60, width=16, heads=2, curve_depth=1, graph_width=16, depth=2, latent=3, decoder_width=32
+            atoms=60, curve_channels=4, summary=32, width=16, graph_width=16, depth=2, latent=3, decoder_width=32
         ),
         data=CurveSource(max_atoms=60, distinct=32),
         steps=(8,),

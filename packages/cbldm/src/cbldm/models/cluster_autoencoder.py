@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..affinity import affinity
 from .attention import Readout, self_attention
 from .denoiser import step_waves
 from .gaussian import Gaussian
@@ -76,12 +75,9 @@ class ClusterEncoder(nn.Module):
         self.layers = self_attention(width, heads, depth)
         self.out = nn.Linear(width, 2 * channels)
 
-    def forward(self, positions: Float[Tensor, "batch places 3"], atom_count: Int[Tensor, " batch"]) -> Gaussian:
-        """The Gaussian over latents of each cluster, from coordinates in canonical order, of which W alone is seen."""
-        rows, columns = evenly(atom_count, self.rows), evenly(atom_count, self.columns)
-        both = _taken(positions, torch.cat([rows, columns], 1))
-        w = affinity(both)[:, : self.rows, self.rows :]
-        where = place_numbers(self.places[atom_count[:, None], rows])
+    def forward(self, w: Float[Tensor, "batch rows columns"], atom_count: Int[Tensor, " batch"]) -> Gaussian:
+        """The Gaussian over latents of each cluster, from W between places that lie `evenly` in canonical order."""
+        where = place_numbers(self.places[atom_count[:, None], evenly(atom_count, self.rows)])
         tokens = self.row(torch.cat([2 * w, where], -1))
         found = self.read(tokens + self.each(tokens))
         return Gaussian.of(self.out(self.layers(found + self.count(step_waves(atom_count, _COUNT_WIDTH))[:, None])))
@@ -152,8 +148,11 @@ class ClusterDecoder(nn.Module):
         stretch = torch.eye(3, device=x.device) + 0.3 * self.stretch(given).unflatten(1, (3, 3))
         ball = self.reach * atom_count.to(x)[:, None, None] ** (1 / 3) * (place @ stretch)
         known = self.asked(given).softmax(1) @ self.slots
-        return ball + self.reach * (2 * self.points(x) + _SLOTS_GAIN * _taken(known.unflatten(1, (-1, 3)), chosen))
+        return ball + self.reach * (2 * self.points(x) + _SLOTS_GAIN * taken(known.unflatten(1, (-1, 3)), chosen))
 
 
-def _taken(rows: Float[Tensor, "batch places numbers"], chosen: Int[Tensor, "batch chosen"]) -> Tensor:
+def taken(
+    rows: Float[Tensor, "batch places numbers"], chosen: Int[Tensor, "batch chosen"]
+) -> Float[Tensor, "batch chosen numbers"]:
+    """The chosen rows of each."""
     return rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[-1]))

@@ -12,9 +12,10 @@ from ..data.curves import TYPES
 from ..diffusion.samplers import Ddim, PriorJump, Sampler, draw
 from ..diffusion.schedule import CosineSchedule
 from ..models.atom_count import AtomCount, CountAndType, count_divergence
-from ..models.cluster_autoencoder import ClusterDecoder, ClusterEncoder
+from ..models.cluster_autoencoder import ClusterDecoder, ClusterEncoder, evenly, taken
 from ..models.condition import CurveCode, Curves, CurveTokens
 from ..models.denoiser import TokenDenoiser
+from ..models.gaussian import Gaussian
 from ..models.prior import TokenPrior
 from ..order import all_places
 from .profile import Examples, Generated, Profile
@@ -166,7 +167,7 @@ class RobustProfile(Profile):
         if stage == "latents":
             return self._latents_loss(examples, positions, code, noise, generator)
         with torch.no_grad():
-            clean = self._standardised(self.encoder(positions, examples.atom_count).draw(noise))
+            clean = self._standardised(self._encoded(positions, examples.atom_count).draw(noise))
         t = torch.randint(1, self.config.schedule.steps + 1, (len(clean),), generator=generator).to(clean.device)
         epsilon = self._noise(len(clean), generator, clean.device)
         z, share = self.config.schedule.noised(clean, t, epsilon), self.config.schedule.shares(t, clean)
@@ -196,7 +197,7 @@ class RobustProfile(Profile):
     def _latents_loss(
         self, examples: Examples, positions: Tensor, code: CurveCode, noise: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        q = self.encoder(positions, examples.atom_count)
+        q = self._encoded(positions, examples.atom_count)
         p = self.prior(code.summary, examples.atom_count)
         z = q.draw(noise)
         if self.training:
@@ -206,7 +207,7 @@ class RobustProfile(Profile):
         dice = torch.rand(examples.present.shape, generator=generator).to(z.device)
         chosen = (dice - 2 * examples.present.float()).argsort(1)[:, : self.config.sampled]
         there = pair_mask(examples.present.gather(1, chosen))
-        true = positions.gather(1, chosen[..., None].expand(-1, -1, 3))
+        true = taken(positions, chosen)
         found = self.decoder(z, examples.atom_count, chosen)
         apart = (affinity(found) - affinity(true)).square() * there
         misfit = (apart.sum((1, 2)) / there.sum((1, 2))).mean()
@@ -252,6 +253,11 @@ class RobustProfile(Profile):
         )
         scale = (code.bond * said.stretch.exp() / self.config.bond).expand(count)
         return self._decoded(self.latent_mean + latent * self._spread(), atom_count, scale)
+
+    def _encoded(self, positions: Tensor, atom_count: Tensor) -> Gaussian:
+        rows = self.config.rows
+        some = torch.cat([evenly(atom_count, rows), evenly(atom_count, self.config.columns)], 1)
+        return self.encoder(affinity(taken(positions, some))[:, :rows, rows:], atom_count)
 
     def _decoded(self, latent: Tensor, atom_count: Tensor, scale: Tensor) -> Generated:
         places = int(atom_count.max())
