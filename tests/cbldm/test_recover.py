@@ -12,6 +12,7 @@ from cbldm import FitSettings, PairDistribution, SimulationSettings, pair_distri
 from cbldm.data.clusters import build_geometry, library
 from cbldm.findings import verdict
 from cbldm.metrics import rw
+from cbldm.proposals import FromLibrary
 from scipy.spatial.distance import pdist
 
 SETTINGS = SimulationSettings(qmin=0.9, qmax=24.0, qdamp=0.03, biso=0.45, delta2=2.5, scale=0.7, noise=0.005, seed=4)
@@ -80,6 +81,16 @@ def test_the_fit_is_what_the_debye_sum_gives_of_the_structure() -> None:
         assert np.abs(g - each.fit.g).max() < 1e-7 * np.abs(g).max()
 
 
+def test_a_search_of_given_geometries_alone() -> None:
+    curve = simulated("Dec", (2, 3, 0), bond=2.81)
+    known = [each for each in library(max_atoms=20) if each.label != "Dec 2 3 0"]
+    result = search(curve, element="Pt", library=None, proposers=[FromLibrary(known)])
+    assert result.searched == len(known)
+    assert "Dec 2 3 0" not in [each.label for each in result]
+    first = result[0]
+    assert first.start.dilation == pytest.approx(first.fit.parameters.dilation, abs=0.0075)
+
+
 def test_the_element_only_sets_the_bond() -> None:
     curve = simulated("Dec", (2, 3, 0), bond=2.81)
     platinum, gold = (search(curve, element=each, candidates=3, max_atoms=40) for each in ("Pt", "Au"))
@@ -116,6 +127,7 @@ def test_a_bond_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"library": None}, "there is nothing to search: give a library, or proposers"),
         ({"candidates": 0}, "candidates 0: give how many structures to return"),
         ({"element": "Px"}, "unknown element 'Px'"),
         ({"element": "pt"}, "unknown element 'pt': did you mean Pt"),

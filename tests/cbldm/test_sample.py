@@ -80,6 +80,18 @@ def test_a_curve_longer_than_the_grid_is_cut() -> None:
     assert float(found.rmax) == 30.0
 
 
+def test_the_same_weights_are_sampled_in_three_ways(run: Path, curve: PairDistribution) -> None:
+    profile = load_profile(run)
+    plain = sample(curve, profile, count=3)
+    ways = {way: sample(curve, run, count=3, sampling=way) for way in ("shortcut", "diffusion", "prior")}
+    for a, b in zip(plain, ways["shortcut"], strict=True):  # what the weights were trained for
+        assert np.array_equal(a.positions, b.positions)
+    for way, other in (("shortcut", "diffusion"), ("diffusion", "prior"), ("shortcut", "prior")):
+        a, b = ways[way][0], ways[other][0]
+        assert len(a) == len(b)  # the number of atoms is drawn before
+        assert not np.allclose(a.positions, b.positions, atol=1e-3)
+
+
 def test_a_profile_without_a_head_counts_its_draws(tmp_path: Path, curve: PairDistribution) -> None:
     config = replace(PRESETS["paper-smoke"], steps=(1, 1, 1), validation=0, batch=2)
     found = sample(curve, train(config, tmp_path / "run"), count=4)
@@ -124,6 +136,9 @@ def test_train_and_sample_as_commands(
     assert main([*asked, "--out", str(out)]) == 0
     assert capsys.readouterr().out.startswith("atoms: ")
     assert sorted(path.name for path in out.iterdir()) == [f"sample_0{k}.xyz" for k in (1, 2, 3)]
+    first = (out / "sample_01.xyz").read_text()
     assert len(read(out / "sample_01.xyz")) >= 2
+    assert main([*asked, "--out", str(out), "--sampling", "prior"]) == 0
+    assert (out / "sample_01.xyz").read_text() != first
     assert main(["sample", str(tmp_path / "pt.gr"), "--weights", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

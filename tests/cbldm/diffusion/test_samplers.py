@@ -4,7 +4,17 @@ import itertools
 
 import pytest
 import torch
-from cbldm.diffusion.samplers import Ddim, Ddpm, Estimate, PriorJump, draw, estimate, prior_jump, reverse_step
+from cbldm.diffusion.samplers import (
+    Ddim,
+    Ddpm,
+    Estimate,
+    PriorJump,
+    PriorOnly,
+    draw,
+    estimate,
+    prior_jump,
+    reverse_step,
+)
 from cbldm.diffusion.schedule import CosineSchedule
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,3 +226,14 @@ def test_a_jump_to_the_end_is_the_prior() -> None:
         prior=prior,
     )
     assert torch.allclose(found, prior, atol=1e-12)
+
+
+def test_the_prior_alone_asks_no_network() -> None:
+    schedule = CosineSchedule(steps=10)
+    denoiser = Exact(schedule)
+    start, prior = (torch.randn(3, 2, generator=generator(seed), dtype=torch.float64) for seed in (0, 1))
+    found = draw(denoiser, start, schedule, sampler=PriorOnly(), generator=generator(), jump=PriorJump(), prior=prior)
+    assert torch.equal(found, prior)
+    assert denoiser.asked == []
+    with pytest.raises(ValueError, match=r"sampling by the prior alone needs the prior's draws"):
+        draw(denoiser, start, schedule, sampler=PriorOnly(), generator=generator())

@@ -21,6 +21,7 @@ from .demo import run_demo, summary
 from .fit import fit as fit_structure
 from .output import result_folder
 from .presets import PRESETS
+from .profiles import Sampling
 from .rank import Recovery
 from .recover import Positions
 from .recover import recover as recover_structures
@@ -262,6 +263,7 @@ def sample(
     qmin: float | None = None,
     qmax: float | None = None,
     qdamp: float | None = None,
+    sampling: Sampling | None = None,
 ) -> None:
     """Draw structures for a measured curve from a trained model, without refining them.
 
@@ -275,9 +277,13 @@ def sample(
         qmin: Lower limit of the transform that made G, 1/Å; by default the file's.
         qmax: Upper limit of it, 1/Å; by default the file's.
         qdamp: Damping by the instrument, 1/Å; by default the file's, or else 0.04.
+        sampling: Diffusion with the shortcut by the conditional prior, diffusion without it, or the prior's draws
+            alone; by default what the weights were trained for.
     """
     gr = read_gr(file)
-    found = sample_structures(gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp)
+    found = sample_structures(
+        gr, weights, count=count, element=element, seed=seed, qmin=qmin, qmax=qmax, qdamp=qdamp, sampling=sampling
+    )
     with result_folder(out, SAMPLE_FILES) as folder:
         write_samples(folder, found)
     print(f"{sample_table(found)}\n\nstructures: {out}")

@@ -9,10 +9,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from .posterior import Distribution, posterior_weights
-from .refine import RefinedStructure
+from .refine import Parameters, RefinedStructure
 from .relax import Relaxed
 from .target import Target
 
+BEGINNING = Parameters()
 SAME_STRUCTURE = 0.02
 """Root mean square difference of the sorted distances up to which two structures are one, Å."""
 
@@ -32,6 +33,7 @@ class Candidate(RefinedStructure):
         source: Where it comes from: `"library"`, `"own"`, or a model's name.
         weight: Its share of the posterior, among all that were refined.
         family: Number of its family, from 1: candidates whose fits are nearly one curve.
+        start: Where its refinement began, at what was proposed.
         relaxed: The structure after its atoms have moved, where that was asked for.
     """
 
@@ -39,6 +41,7 @@ class Candidate(RefinedStructure):
     source: str
     weight: float = 0.0
     family: int = 0
+    start: Parameters = BEGINNING
     relaxed: Relaxed | None = None
 
     @property

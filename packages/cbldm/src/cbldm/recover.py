@@ -38,7 +38,7 @@ def recover(
     qdamp: Qdamp = "held",
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
-    library: LibraryName | str | Path = "deepstruc",
+    library: LibraryName | str | Path | None = "deepstruc",
     proposers: Sequence[Proposer] = (),
     max_atoms: int = clusters.MAX_ATOMS,
     settings: FitSettings = FIT_SETTINGS,
@@ -61,7 +61,8 @@ def recover(
         positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
             with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
-        library: Which library; a folder of one's own structures is searched beside the first.
+        library: Which library; a folder of one's own structures is searched beside the first. None where nothing but
+            the `proposers` is asked.
         proposers: Further sources of candidates.
         max_atoms: Largest cluster of the library.
         settings: Fit range, weights and instrument.
@@ -72,7 +73,7 @@ def recover(
     Raises:
         ValueError: If the element is unknown or neither given nor in the file, `candidates`, `bond` or `restraint`
             is not positive, a choice is unknown, the library has nothing of that size or holds a file that is no
-            structure, qmin or qmax is missing, or the curve is too short.
+            structure, there is neither library nor proposer, qmin or qmax is missing, or the curve is too short.
         FileNotFoundError: If there is no such library.
 
     >>> from ase import Atoms
@@ -99,6 +100,8 @@ def recover(
     target = select_target(gr, settings)
     search = Search(symbol, start, max(REFINED_AT_LEAST, 2 * candidates), seed=seed, radiation=gr.radiation or "xray")
     sources = [*_libraries(library, max_atoms), *proposers]
+    if not sources:
+        raise ValueError("there is nothing to search: give a library, or proposers")
     proposals = [each for source in sources for each in source.propose(target, search)]
 
     def refined(proposal: Proposal) -> Candidate:
@@ -121,7 +124,9 @@ def recover(
     )
 
 
-def _libraries(library: LibraryName | str | Path, max_atoms: int) -> list[Proposer]:
+def _libraries(library: LibraryName | str | Path | None, max_atoms: int) -> list[Proposer]:
+    if library is None:
+        return []
     if library in get_args(LibraryName):
         return [FromLibrary(clusters.library(library, max_atoms=max_atoms))]  # type: ignore[arg-type]
     own = read_library(Path(library))
@@ -142,7 +147,7 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
         dilations=search.dilations,
         radiation=search.radiation,
     )
-    return Candidate(**vars(found), type=proposal.type, source=proposal.source)
+    return Candidate(**vars(found), type=proposal.type, source=proposal.source, start=proposal.start)
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:

@@ -19,7 +19,7 @@ from .data.elements import require_element, single_metal
 from .data.gr import PairDistribution
 from .decode import decode
 from .models.condition import Curves
-from .profiles import Generated, Profile, ProfileConfig
+from .profiles import Generated, Profile, ProfileConfig, Sampling
 from .target import FitSettings, Target, select_target
 
 SAMPLE_FILES = ("sample_*.xyz",)
@@ -98,6 +98,7 @@ def sample(
     qmin: float | None = None,
     qmax: float | None = None,
     qdamp: float | None = None,
+    sampling: Sampling | None = None,
 ) -> Samples:
     """Draw structures for a measured curve.
 
@@ -112,14 +113,15 @@ def sample(
         qmin: Lower limit of the transform, 1/Å; by default the file's.
         qmax: Upper limit, 1/Å; by default the file's.
         qdamp: Damping by the instrument, 1/Å; by default the file's, or else 0.04.
+        sampling: Another way to sample the same weights than the one they were trained for.
 
     Returns:
         Structures, and the distributions over number of atoms and structure type.
 
     Raises:
         FileNotFoundError: If there is no such file of weights.
-        ValueError: If the weights cannot be used, the element is not clear, `count` is not positive, qmin or qmax is
-            missing, or the curve is too short.
+        ValueError: If the weights cannot be used or not sampled so, the element is not clear, `count` is not positive,
+            qmin or qmax is missing, or the curve is too short.
 
     >>> import tempfile
     >>> from cbldm import simulate
@@ -139,6 +141,7 @@ def sample(
         raise ValueError(f"{gr.name}: its header names {named}, so the metal is not clear; give --element")
     require_element(symbol)
     profile = weights if isinstance(weights, Profile) else load_profile(weights)
+    profile = profile if sampling is None else profile.with_sampling(sampling)
     end = profile.rstep * profile.bins
     target = select_target(gr, FitSettings(rmin=0.0, rmax=end, qmin=qmin, qmax=qmax, qdamp=qdamp))
     curves = curves_of(target, rstep=profile.rstep, bins=profile.bins)

@@ -1,4 +1,4 @@
-"""Samplers of a latent diffusion: DDPM, DDIM and the jump by a conditional prior, for whole batches."""
+"""Samplers of a latent diffusion: DDPM, DDIM, the jump by a conditional prior and the prior alone, for batches."""
 
 import itertools
 from collections.abc import Callable
@@ -39,7 +39,12 @@ class Ddim:
     steps: int = 20
 
 
-Sampler = Ddpm | Ddim
+@dataclass(frozen=True)
+class PriorOnly:
+    """No diffusion: a draw from the conditional prior is the sample."""
+
+
+Sampler = Ddpm | Ddim | PriorOnly
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def draw(
     jump: PriorJump | None = None,
     prior: Float[Tensor, "*latent"] | None = None,
 ) -> Float[Tensor, "*latent"]:
-    """Take pure noise to latents.
+    """Take pure noise to latents; or, where the prior alone is asked for, take its draws.
 
     Each step of the way is evaluated once, the last one, from which the data follows, included.
 
@@ -172,15 +177,19 @@ def draw(
         generator: Of the noise that DDPM adds; on the CPU.
         prediction: What the network predicts.
         limit: Largest |x₀| of an estimate.
-        jump: Where the conditional prior takes over for one step, if it does.
+        jump: Where the conditional prior takes over for one step, if it does; means nothing for the prior alone.
         prior: Its draws.
 
     Returns:
         Latents at step 0.
 
     Raises:
-        ValueError: If a jump lies outside of the schedule or has no draws.
+        ValueError: If a jump lies outside of the schedule, or the prior is asked for and has no draws.
     """
+    if isinstance(sampler, PriorOnly):
+        if prior is None:
+            raise ValueError("sampling by the prior alone needs the prior's draws; give prior, or another sampler")
+        return prior
     z, alpha_bar = start, schedule.alpha_bar.tolist()
     for now, then in _legs(schedule, sampler, jump):
         if jump is not None and (now, then) == (jump.start, jump.stop):
@@ -197,7 +206,7 @@ def draw(
     return z
 
 
-def _legs(schedule: CosineSchedule, sampler: Sampler, jump: PriorJump | None) -> list[tuple[int, int]]:
+def _legs(schedule: CosineSchedule, sampler: Ddpm | Ddim, jump: PriorJump | None) -> list[tuple[int, int]]:
     """Pairs of steps, from where to where."""
     count = sampler.steps or schedule.steps
     if jump is None:

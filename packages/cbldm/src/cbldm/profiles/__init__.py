@@ -3,7 +3,8 @@
 from .paper import Paper
 from .profile import Examples, Generated, Profile
 from .robust import Robust
+from .sampling import Sampling
 
 ProfileConfig = Robust | Paper
 
-__all__ = ["Examples", "Generated", "Paper", "Profile", "ProfileConfig", "Robust"]
+__all__ = ["Examples", "Generated", "Paper", "Profile", "ProfileConfig", "Robust", "Sampling"]

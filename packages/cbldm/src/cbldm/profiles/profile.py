@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..models.atom_count import CountAndType
 from ..models.condition import Curves
+from .sampling import Sampling, sampled
 
 
 class Examples(NamedTuple):
@@ -46,12 +48,14 @@ class Profile(nn.Module, ABC):
     """Networks that are trained in stages, each with what came before it frozen.
 
     Attributes:
-        stages: Their names, in order.
+        config: Their shape, the weights of their losses and how they are sampled.
+        stages: The names of the stages, in order.
         bins: Points of the curves' grid of r.
         rstep: Its step, Å.
         types: Structure types that are told apart.
     """
 
+    config: Any
     stages: tuple[str, ...]
     bins: int
     rstep: float
@@ -81,3 +85,19 @@ class Profile(nn.Module, ABC):
     @abstractmethod
     def generate(self, curves: Curves, count: int, generator: torch.Generator) -> Generated:
         """Affinities for one curve (a batch of one), drawn independently."""
+
+    def with_sampling(self, sampling: Sampling) -> Self:
+        """The same networks, not copied, with another way to sample them.
+
+        Args:
+            sampling: Which one.
+
+        Returns:
+            The profile.
+
+        Raises:
+            ValueError: If the profile cannot be sampled so.
+        """
+        other = copy(self)
+        other.config = sampled(self.config, sampling)
+        return other
