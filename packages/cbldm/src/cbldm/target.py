@@ -183,7 +183,7 @@ class SineTransform:
         return (1 - overlap**2 / (self.total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
 
     def root(self, damping: Float[Tensor, " nq"]) -> Float[Tensor, "nq rank"]:
-        r"""The matrix R of fewest columns with $\|f R\| = \|G\|$ (as the points are weighted), G that of F = f · damping.
+        r"""The matrix R of fewest columns with $\|f R\| = \|G\|$ (as the points are weighted), where F is f · damping.
 
         Args:
             damping: Factor for each node.

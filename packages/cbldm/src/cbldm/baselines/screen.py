@@ -29,8 +29,10 @@ from ..threads import in_threads
 
 STEP = 0.0125
 """Of the histogram, bonds; halved until a step is at most `_PHASE` at the end of the curve's range of q."""
-NODE_STEP = 0.02
+NODE_STEP = 0.01
 """Between the dilations at which the norm of G is computed."""
+_MARGIN = 10.0
+"""Distances that lie further beyond the curve's end are left out: their ripples there are nearly nothing, Å."""
 _PHASE = 1.5
 _FINE = 10
 """Bins in a step in which distances are counted, before they are spread by cubic B-splines."""
@@ -62,6 +64,7 @@ class _Forms(NamedTuple):
 
     def least_rw(self, h: Float[Tensor, "some bins"]) -> Float[np.ndarray, " some"]:
         """The least Rw of each histogram."""
+        h = h[:, : len(self.overlap)]
         bins = h.shape[1]
         at_nodes = [torch.stack([(h @ root[:bins]).square().sum(1) for root in node]) for node in self.roots]
         norm = torch.einsum("sn,nug->gsu", self.between, torch.stack(at_nodes))
@@ -93,7 +96,7 @@ def screen(
     >>> r = np.arange(2, 20, 0.05)
     >>> target = Target(r, np.sin(2.2 * r) * np.exp(-r / 8), 0.8, 24.0, 0.04)
     >>> screen(target, library(max_atoms=20), bond=2.8, s=torch.tensor([0.98, 1.0]), bisos=(0.5,)).shape
-    (25,)
+    (34,)
     """
     if not geometries:
         return np.zeros(0)
@@ -101,7 +104,8 @@ def screen(
     halvings = max(0, math.ceil(math.log2(target.qmax * largest * STEP / _PHASE)))
     step = STEP / 2**halvings
     rows = _histograms(tuple(geometries), step)
-    forms = _forms(target, step, rows[-1].h.shape[1], bond, s.double(), bisos)
+    bins = min(rows[-1].h.shape[1], math.ceil((float(target.r[-1]) + _MARGIN) / (bond * float(s[0]) * step)))
+    forms = _forms(target, step * torch.arange(bins, dtype=torch.float64), bond, s.double(), bisos)
     found = np.empty(len(geometries))
     work = in_threads(lambda some: forms.least_rw(some.h), rows)
     for some, rw in zip(rows, stage(work, "screen", total=len(rows)), strict=True):
@@ -144,26 +148,29 @@ def _histogram(positions: list[Float[np.ndarray, "_ 3"]], step: float) -> Float[
 
 
 def _forms(
-    target: Target, step: float, bins: int, bond: float, s: Float[Tensor, " dilations"], bisos: Sequence[float]
+    target: Target,
+    x: Float[Tensor, " bins"],
+    bond: float,
+    s: Float[Tensor, " dilations"],
+    bisos: Sequence[float],
 ) -> _Forms:
-    x = step * torch.arange(bins, dtype=torch.float64)
     transform = SineTransform(target, bond * float(s[-1] * x[-1]))
     q = transform.q
     damping = torch.exp(-torch.outer(torch.tensor(bisos, dtype=torch.float64) / (8 * math.pi**2), q**2))
 
     def sines(dilation: float) -> Float[Tensor, "bins nq"]:
         a = bond * dilation
-        smear = torch.special.sinc(q * (a * step / (2 * math.pi))) ** 4
-        smear *= torch.special.sinc(q * (a * step / (2 * math.pi * _FINE)))
-        return torch.sin(torch.outer(x, a * q)) / (a * smear)
+        turns = q * (a * float(x[1]) / (2 * math.pi))
+        smear = torch.special.sinc(turns) ** 4 * torch.special.sinc(turns / _FINE)
+        return torch.outer(x.float(), (a * q).float()).sin_() / (a * smear).float()
 
     def roots(dilation: float) -> list[Float[Tensor, "bins rank"]]:
         here = sines(dilation)
-        return [(here @ root).float() for root in factors]
+        return [here @ root for root in factors]
 
-    nodes = np.linspace(float(s[0]), float(s[-1]), 1 + math.ceil(float(s[-1] - s[0]) / NODE_STEP - 1e-9))
+    nodes = np.linspace(float(s[0]), float(s[-1]), 1 + math.ceil(float(s[-1] - s[0]) / NODE_STEP - 1e-6))
     between = CubicSpline(nodes, np.eye(len(nodes)))(s.numpy()) if len(nodes) > 1 else np.ones((len(s), 1))
-    linear = (transform.overlap / math.sqrt(transform.total) * damping).T
-    factors = [transform.root(each) for each in damping]
+    linear = (transform.overlap / math.sqrt(transform.total) * damping).T.float()
+    factors = [transform.root(each).float() for each in damping]
     overlap = torch.cat(list(in_threads(lambda each: sines(each) @ linear, s.tolist())), 1)
-    return _Forms(overlap.float(), list(in_threads(roots, nodes.tolist())), torch.from_numpy(between).float())
+    return _Forms(overlap, list(in_threads(roots, nodes.tolist())), torch.from_numpy(between).float())
