@@ -6,7 +6,7 @@ from workspace.layout import SOURCES, Module, modules
 # Rooms from the bottom to the top; a room may import its own and lower ones. What is not named stands in the middle:
 # the methods. The order within the middle is free.
 BOTTOM = ("ops", "models")
-TOP = ("train", "evaluate", "recover", "series", "report", "compare", "paper", "demo", "app", "__main__")
+TOP = ("train", "evaluate", "evaluation", "recover", "series", "report", "compare", "paper", "demo", "app", "__main__")
 ALL = [module for package in SOURCES for module in modules(package)]
 
 

@@ -1,4 +1,4 @@
-"""The command line: recover, fit, calibrate, simulate, library, train, sample, demo and app."""
+"""The command line: recover, fit, calibrate, simulate, library, train, sample, evaluate, demo and app."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,6 +18,9 @@ from .data.extended import EXTENDED, ExtendedLibrary, make_library
 from .data.gr import PairDistribution, read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
+from .evaluation.run import EVALUATE_CONFIG, EvaluateConfig
+from .evaluation.run import evaluate as evaluate_methods
+from .evaluation.tables import write_evaluation
 from .fit import fit as fit_structure
 from .output import result_folder
 from .presets import PRESETS
@@ -291,6 +294,27 @@ def sample(
     print(f"{sample_table(found)}\n\nstructures: {out}")
 
 
+def evaluate(
+    *,
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = EVALUATE_CONFIG,
+    out: Path | None = None,
+    jobs: int = 1,
+    table: Path | None = None,
+) -> None:
+    """Judge methods by clusters that are held out; after an interruption the same command goes on where it was.
+
+    Args:
+        config: What is evaluated.
+        out: Folder of the run; runs/evaluate-SPLIT where none is given.
+        jobs: Number of processes, each of one thread.
+        table: A further file for the tables, in Markdown.
+    """
+    folder = out or Path("runs") / f"evaluate-{config.split}"
+    records = evaluate_methods(config, folder, jobs=jobs)
+    print(write_evaluation(records, config, folder, table=table))
+    print(f"report: {folder / 'report.md'}")
+
+
 def demo(*, out: Path = Path("demo-cbldm"), smoke: bool = False) -> None:
     """Simulate a measured particle whose structure is known, and find it.
 
@@ -330,6 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "library": library,
             "train": train,
             "sample": sample,
+            "evaluate": evaluate,
             "demo": demo,
             "app": app,
         },

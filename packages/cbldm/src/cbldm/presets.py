@@ -3,7 +3,7 @@
 from .config import CurveSource, TrainConfig
 from .diffusion.samplers import PriorJump
 from .diffusion.schedule import CosineSchedule
-from .profiles import Paper, Robust
+from .profiles import GraphCvae, Paper, Robust
 
 _SMALL = Robust(atoms=60, width=32, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=4, channels=4)
 
@@ -51,6 +51,26 @@ PRESETS: dict[str, TrainConfig] = {
         steps=(3, 4, 4),
         batch=4,
         warmup=1,
+        validation=8,
+        log_every=5,
+        checkpoint_every=5,
+    ),
+    "graph-cvae": TrainConfig(
+        profile=GraphCvae(),
+        data=CurveSource(distinct=16_384),
+        steps=(20_000,),
+        batch=32,
+        learning_rate=2e-3,
+        warmup=100,
+    ),
+    "graph-cvae-smoke": TrainConfig(
+        profile=GraphCvae(
+            atoms=60, width=16, heads=2, curve_depth=1, graph_width=16, depth=2, latent=3, decoder_width=32
+        ),
+        data=CurveSource(max_atoms=60, distinct=32),
+        steps=(8,),
+        batch=4,
+        warmup=2,
         validation=8,
         log_every=5,
         checkpoint_every=5,
