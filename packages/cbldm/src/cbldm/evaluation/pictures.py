@@ -66,9 +66,8 @@ def picture_of_rw(records: Sequence[Record]) -> Figure:
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     rows = [(colour, method, [figures(each) for each in answers]) for colour, (method, answers) in _coloured(records)]
-    most = max(
-        [row[name] for _, _, found in rows for row in found for name in _STAGES if row[name] is not None] + [0.1]
-    )
+    known = [value for _, _, found in rows for row in found for name in _STAGES if (value := row[name]) is not None]
+    most = max([0.1, *known])
     for axes, (name, title) in zip(panels, _STAGES.items(), strict=True):
         for turn, (colour, method, found) in enumerate(rows):
             values = np.sort([row[name] for row in found if row[name] is not None])
