@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 
-import pytest
 import torch
-from cbldm.affinity import affinity
 from cbldm.config import CurveSource
 from cbldm.data.clusters import library
-from cbldm.examples import ExampleSource, split_geometries
-from cbldm.order import canonical_order
-from cbldm.profiles import Examples, Robust
+from cbldm.data.splits import split_library
+from cbldm.examples import ExampleSource
+from cbldm.order import canonical_positions
+from cbldm.presets import PRESETS
+from cbldm.profiles import Examples
+from cbldm.training_set import clusters_of
 
-SMALL = Robust(atoms=20, width=16, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=2, channels=2)
+SMALL = replace(PRESETS["robust-smoke"].profile, atoms=20)
 DATA = CurveSource(max_atoms=20, distinct=12)
 
 
@@ -27,43 +28,46 @@ def test_a_step_has_its_examples_whatever_came_before() -> None:
     first = source()
     seen = [first(step) for step in range(7)]
     assert same(source()(5), seen[5])
-    assert same(seen[0], seen[3])  # three batches make the twelve distinct curves
     assert not same(seen[0], seen[1])
 
 
 def test_examples_stand_in_canonical_order() -> None:
     examples = source()(1)
-    order = canonical_order(examples.positions, examples.present)
-    moved = examples.positions.gather(1, order[..., None].expand(-1, -1, 3))
-    found, again = (affinity(each, mask=examples.present) for each in (examples.positions, moved))
-    assert (found - again).abs().max() < 1e-6
+    for x, count, bond in zip(examples.positions, examples.atom_count.tolist(), examples.bond, strict=True):
+        ordered = [torch.from_numpy(canonical_positions(each)) for each in library(max_atoms=20)]
+        assert any(
+            len(each) == count and torch.allclose(each, x[:count].double() / bond, atol=1e-5) for each in ordered
+        )
+        assert not x[count:].any()
 
 
-def test_curves_begin_where_they_are_cut_and_keep_their_settings() -> None:
-    examples = source(replace(DATA, rmin=1.8))(0)
+def test_curves_begin_and_end_where_they_are_cut_and_keep_their_settings() -> None:
+    curves = source(replace(DATA, rmin=1.8, cut=1.0)).unseen()  # none without validation
+    assert curves == []
+    examples = source(replace(DATA, rmin=1.8, cut=1.0))(0)
     curves = examples.curves
     begins = 0.05 * curves.measured.int().argmax(1)
     assert ((begins >= 0) & (begins <= 1.85)).all()
     assert len(begins.unique()) > 1
+    ends = 0.05 * (600 - curves.measured.flip(1).int().argmax(1))
+    assert ((ends - curves.rmax).abs() < 0.11).all()
+    assert (ends >= 14.9).all()
     assert (curves.g[~curves.measured] == 0).all()
     assert (curves.qmax >= 15.9).all()
     assert torch.equal(examples.present.sum(1), examples.atom_count)
 
 
 def test_what_no_step_sees() -> None:
-    data = replace(DATA, held_out=0.3)
-    found = source(data, validation=6)
-    trained, held_out = ({each.label for each in part} for part in (found.trained, found.held_out))
-    assert not trained & held_out
-    assert len(trained | held_out) == len(library(max_atoms=20))
-    assert len(held_out) == round(0.3 * len(library(max_atoms=20)))
+    data = replace(DATA, split="geometry", max_atoms=60)
+    found = ExampleSource(
+        data, PRESETS["robust-smoke"].profile.build(), batch=4, validation=6, seed=3, device=torch.device("cpu")
+    )
+    trained = {each.label for each in clusters_of(found.settings).geometries}
+    known = library(max_atoms=60)
+    held = {known[int(k)].label for k in split_library("geometry", known).validation.places}
+    assert not trained & held
     (unseen,), (others,) = found.unseen(), found.unseen_geometries()
     assert len(unseen.atom_count) == len(others.atom_count) == 6
     steps = torch.cat([found(step).curves.qmax for step in range(3)])
     assert not set(unseen.curves.qmax.tolist()) & set(steps.tolist())
     assert source(validation=6).unseen_geometries() == []
-
-
-def test_all_held_out_is_told() -> None:
-    with pytest.raises(ValueError, match=r"data\.held_out = 0\.999: none of \d+ geometries is left; hold out fewer"):
-        split_geometries(library(max_atoms=20), 0.999, seed=0)

@@ -1,69 +1,59 @@
-"""The canonical order of atoms: one cluster, one matrix."""
+"""The canonical order of atoms: a place means the same in every cluster."""
 
+import numpy as np
 import pytest
-import torch
-from cbldm.affinity import affinity, atom_mask
-from cbldm.data.clusters import build_geometry, library
-from cbldm.order import canonical_order
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
+from cbldm.data.clusters import Geometry, build_geometry, library
+from cbldm.order import all_places, canonical_positions, places
+from scipy.spatial.distance import pdist
 
 
-def ordered(x: Tensor) -> Tensor:
-    order = canonical_order(x[None], torch.ones(1, len(x), dtype=torch.bool))[0]
-    assert torch.equal(order.sort().values, torch.arange(len(x)))
-    return affinity(x[order])
+def test_places_fill_the_ball_evenly() -> None:
+    """As many in each octant and in each shell of one volume, and none near another."""
+    found = places(256)
+    octants = np.unique((found > 0) @ [1, 2, 4], return_counts=True)[1]
+    assert octants.min() >= 28
+    assert octants.max() <= 36
+    shells = np.histogram(np.linalg.norm(found, axis=1) ** 3, bins=4, range=(0, 1))[0]
+    assert (shells == 64).all()
+    assert pdist(found).min() > 0.05
 
 
-def moved(x: Tensor, seed: int) -> Tensor:
-    """Turned, mirrored as often as not, moved and listed anew."""
-    generator = torch.Generator().manual_seed(seed)
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
-    x = x @ turn + 50 * torch.randn(3, generator=generator, dtype=torch.float64)
-    return x[torch.randperm(len(x), generator=generator)]
+def test_a_place_has_one_direction_for_every_number_of_them() -> None:
+    few, many = places(50), places(200)[:50]
+    assert np.allclose(few / np.linalg.norm(few, axis=1)[:, None], many / np.linalg.norm(many, axis=1)[:, None])
+    table = all_places(20)
+    assert np.allclose(table[7, :7], places(7))
+    assert not table[7, 7:].any()
 
 
-@pytest.mark.parametrize(
-    ("kind", "parameters"),
-    [("Ico", (4,)), ("FCC", (4, 6, 6)), ("Dec", (3, 2, 1)), ("HCP", (2, 3, 4)), ("BCC", (2, 3, 3)), ("SC", (3, 3, 3))],
-)
-def test_symmetric_clusters_have_one_matrix(kind: str, parameters: tuple[int, ...]) -> None:
-    x = torch.from_numpy(2.8 * build_geometry(kind, parameters).positions)  # type: ignore[arg-type]
-    for seed in range(3):
-        assert (ordered(moved(x, seed)) - ordered(x)).abs().max() < 1e-9
+def test_the_order_lists_each_atom_once() -> None:
+    for geometry in library()[::5]:
+        found = canonical_positions(geometry)
+        centred = geometry.positions - geometry.positions.mean(axis=0)
+        assert np.allclose(np.sort(np.linalg.norm(found, axis=1)), np.sort(np.linalg.norm(centred, axis=1)))
+        assert np.allclose(np.sort(pdist(found)), np.sort(pdist(geometry.positions)))
 
 
-@given(st.integers(0, 10_000), st.integers(1, 40))
-def test_any_cloud_has_one_matrix(seed: int, atoms: int) -> None:
-    x = 4 * torch.randn(atoms, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    assert (ordered(moved(x, seed)) - ordered(x)).abs().max() < 1e-9
+@pytest.mark.parametrize("seed", range(3))
+def test_how_a_cluster_is_listed_and_where_it_lies_does_not_matter(seed: int) -> None:
+    """But for atoms that have equal work at each other's places."""
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((40, 3))
+    moved = x[random.permutation(40)] + 5
+    assert np.allclose(canonical_positions(Geometry("HCP", (), x)), canonical_positions(Geometry("HCP", (), moved)))
 
 
-def test_the_order_does_not_depend_on_size() -> None:
-    x = torch.from_numpy(build_geometry("Dec", (3, 2, 1)).positions)
-    present = torch.ones(1, len(x), dtype=torch.bool)
-    assert torch.equal(canonical_order(2.2 * x[None], present), canonical_order(3.6 * x[None], present))
+def test_clusters_alike_are_ordered_alike() -> None:
+    """Every atom but the one that was taken away stays within a neighbour's distance of its place."""
+    whole = build_geometry("FCC", (4, 6, 6))
+    less = Geometry("FCC", (), whole.positions[:-1])
+    a, b = canonical_positions(whole), canonical_positions(less)
+    near = np.linalg.norm(a[:-1] - b, axis=1)
+    assert np.median(near) < 0.2
+    assert (near < 2.5).mean() > 0.9
 
 
-def test_atoms_come_from_the_centre_outwards() -> None:
-    x = torch.from_numpy(build_geometry("Ico", (4,)).positions)
-    radii = x[canonical_order(x[None], torch.ones(1, 147, dtype=torch.bool))[0]].norm(dim=1)
-    assert (radii.diff() > -1e-9).all()
-
-
-def test_empty_places_come_last_and_change_nothing() -> None:
-    clusters = [torch.from_numpy(2.8 * build_geometry("Oct", (size,)).positions) for size in (2, 3)]
-    padded = torch.full((2, 30, 3), 9.0, dtype=torch.float64)
-    for row, x in zip(padded, clusters, strict=True):
-        row[: len(x)] = x
-    found = canonical_order(padded, atom_mask(torch.tensor([6, 19]), 30))
-    for order, x in zip(found, clusters, strict=True):
-        assert torch.equal(order[len(x) :].sort().values, torch.arange(len(x), 30))
-        assert torch.equal(order[: len(x)], canonical_order(x[None], torch.ones(1, len(x), dtype=torch.bool))[0])
-
-
-def test_every_geometry_of_the_library_has_one_matrix() -> None:
-    for seed, geometry in enumerate(library()):
-        x = torch.from_numpy(2.8 * geometry.positions)
-        assert (ordered(moved(x, seed)) - ordered(x)).abs().max() < 1e-6, geometry.label
+def test_the_longest_axis_of_a_cube_comes_first() -> None:
+    for parameters in ((2, 3, 5), (3, 4, 4)):
+        spread = canonical_positions(build_geometry("SC", parameters)).std(axis=0)
+        assert (np.diff(spread) < 1e-6).all()

@@ -23,7 +23,7 @@ PARTICLE = Atoms("Pt13", positions=2.8 * build_geometry("Ico", (2,)).positions)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks that have learnt nothing yet but to be loaded."""
-    config = replace(PRESETS["robust-smoke"], steps=(1, 1), validation=0, batch=2)
+    config = replace(PRESETS["robust-smoke"], steps=(1, 1, 1), validation=0, batch=2)
     return train(config, tmp_path_factory.mktemp("sample") / "run")
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_sampled_is_told(run: Path, curve: PairDistribution, tmp_
 def test_train_and_sample_as_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], curve: PairDistribution
 ) -> None:
-    words = ["--steps", "1", "1", "--validation", "0", "--batch", "2", "--out", str(tmp_path / "run")]
+    words = ["--steps", "1", "1", "1", "--validation", "0", "--batch", "2", "--out", str(tmp_path / "run")]
     assert main(["train", "robust-smoke", *words]) == 0
     assert "weights.safetensors" in capsys.readouterr().out
     assert main(["train", "robust-smoke", *words]) == 2

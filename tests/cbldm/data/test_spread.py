@@ -46,6 +46,13 @@ def test_spreading_keeps_the_sum_and_the_mean() -> None:
     assert (row * grid).sum() / row.sum() == pytest.approx(2.013, rel=1e-6)
 
 
+def test_a_distance_a_rounding_below_a_point_of_the_grid_has_room() -> None:
+    """0.34 Å less the last bit is at the 17th point by the product and before it by the quotient."""
+    for d in (0.1, 0.34, 0.46, 26.0, 51.8):
+        pair = np.array([[0.0, 0, 0], [0, 0, np.nextafter(d, 0)]])
+        assert np.isclose(spread_distances([pair]).sum(), 1 / d, rtol=1e-5)
+
+
 def test_bessel_functions() -> None:
     x = np.array([[0.0, 1e-3, 0.5, 3.0, 9.0]])
     found = _scaled_bessel(torch.from_numpy(x))

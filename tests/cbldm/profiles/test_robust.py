@@ -4,15 +4,30 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cbldm.affinity import affinity
 from cbldm.config import CurveSource
+from cbldm.decode import decode
 from cbldm.diffusion.samplers import Ddim, Ddpm
 from cbldm.examples import ExampleSource
 from cbldm.profiles import Examples, Robust
 from cbldm.profiles.robust import RobustProfile
 from papertrio_shared.seed import generator
 
-SMALL = Robust(atoms=30, width=16, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=3, channels=4)
+SMALL = Robust(
+    atoms=30,
+    curve_channels=4,
+    summary=24,
+    width=16,
+    heads=2,
+    rows=8,
+    columns=6,
+    depth=1,
+    decoder_width=16,
+    slots=8,
+    sampled=12,
+    denoiser_depth=1,
+    tokens=3,
+    channels=4,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +55,7 @@ def test_a_stage_trains_its_part_alone(stage: str, examples: Examples) -> None:
 
 def test_a_loss_repeats_with_its_stream(examples: Examples) -> None:
     profile = built().eval()
-    for stage in profile.stages:
+    for stage in profile.stages[1:]:  # in the first nothing is drawn
         with torch.no_grad():
             first, again, other = (float(profile.loss(stage, examples, generator(s, "a"))["loss"]) for s in (0, 0, 1))
         assert first == again != other
@@ -61,8 +76,7 @@ def test_latents_are_followed_while_training_only(examples: Examples) -> None:
     for k in range(400):
         profile.loss("latents", examples, generator(k, "a"))
     with torch.no_grad():
-        w = affinity(examples.positions, mask=examples.present)
-        found = profile.encoder(w, examples.present)
+        found = profile._encoded(examples.positions * (2.8 / examples.bond)[:, None, None], examples.atom_count)
         clean = profile._standardised(torch.cat([found.draw(torch.randn(8, 3, 4)) for _ in range(200)]))
     assert clean.mean(0).abs().max() < 0.2
     assert (clean.std(0) - 1).abs().max() < 0.15
@@ -82,6 +96,47 @@ def test_draws_are_affinities_of_as_many_atoms_as_were_drawn(sampler: Ddim | Ddp
     again, other = (profile.generate(curve, 6, generator(seed, "a")) for seed in (0, 1))
     assert torch.equal(again.affinity, found.affinity)
     assert other.affinity.shape != found.affinity.shape or not torch.equal(other.affinity, found.affinity)
+
+
+def test_draws_have_the_bond_of_the_curve(examples: Examples) -> None:
+    """The unit of the curve, but for what the head adds."""
+    profile = built().eval()
+    curve = type(examples.curves)(*(each[:1] for each in examples.curves))
+    found = profile.generate(curve, 2, generator(0, "a"))
+    assert torch.allclose(2.8 * found.scale, examples.bond[:1].expand(2), rtol=0.05)
+
+
+def test_the_size_of_a_cluster_is_not_in_its_latent(examples: Examples) -> None:
+    profile = built().eval()
+    larger = examples._replace(positions=1.3 * examples.positions, bond=1.3 * examples.bond)
+    with torch.no_grad():
+        a, b = (float(profile.loss("latents", each, generator(0, "a"))["misfit"]) for each in (examples, larger))
+    assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_distances_may_stand_in_the_place_of_the_affinity(examples: Examples) -> None:
+    """They are what the encoder sees and what is compared; what is drawn is the affinity of points either way."""
+    plain = built().eval()
+    other = replace(SMALL, target="distance", sampled=SMALL.atoms).build().eval()
+    other.load_state_dict(plain.state_dict())
+    positions = examples.positions * (2.8 / examples.bond)[:, None, None]
+    noise = torch.randn(8, 3, 4, generator=generator(0, "a"))
+    with torch.no_grad():
+        assert not torch.allclose(
+            plain._encoded(positions, examples.atom_count).mean, other._encoded(positions, examples.atom_count).mean
+        )
+        said = other.loss("latents", examples, generator(0, "a"))
+        z = other._encoded(positions, examples.atom_count).draw(noise)
+        places = torch.arange(positions.shape[1]).expand(8, -1)
+        points = other.decoder(z, examples.atom_count, places)
+        squares = [
+            (torch.cdist(a[:n], a[:n]) - torch.cdist(b[:n], b[:n])).square().mean() / 260
+            for a, b, n in zip(points, positions, examples.atom_count.tolist(), strict=True)
+        ]
+        curve = type(examples.curves)(*(each[:1] for each in examples.curves))
+        drawn = other.generate(curve, 2, generator(0, "a"))
+    assert float(said["misfit"]) == pytest.approx(float(torch.stack(squares).mean().sqrt()), rel=2e-3)
+    assert decode(drawn.affinity.double(), mask=drawn.present).residual.max() < 1e-5
 
 
 def test_heads_that_do_not_share_the_width_are_told() -> None:

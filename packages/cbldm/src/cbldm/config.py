@@ -5,6 +5,7 @@ from typing import Literal
 
 from .data.clusters import MAX_ATOMS, MIN_ATOMS, LibraryName
 from .data.curves import TYPES, VARIATION, Variation
+from .data.splits import SplitName
 from .profiles import ProfileConfig, Robust
 
 
@@ -14,27 +15,33 @@ class CurveSource:
 
     Attributes:
         library: Of geometries.
+        split: What of DeepStruc's clusters is held out, by which split; None for nothing.
         max_atoms: Leave larger clusters out.
-        held_out: Share of the geometries that is never trained on; figures on them are told apart.
-        distinct: Number of distinct curves; where training asks for more, they come again in the same batches.
+        distinct: Number of distinct curves, which are made once and kept.
+        known: Share of them that is of DeepStruc's clusters and blocks of hcp, where the library has others.
         variation: Ranges of bond length and instrument.
-        rmin: Greatest r that a curve may begin at, Å; where it does is drawn evenly.
+        rmin: Greatest r that a curve may begin at, Å; where it does is drawn evenly at each step.
+        cut: Share of the curves that end earlier than they were made to, drawn anew at each step.
     """
 
     library: LibraryName = "deepstruc"
+    split: SplitName | None = None
     max_atoms: int = MAX_ATOMS
-    held_out: float = 0.0
-    distinct: int = 1_000_000
+    distinct: int = 200_000
+    known: float = 0.4
     variation: Variation = VARIATION
     rmin: float = 1.8
+    cut: float = 0.3
 
     def __post_init__(self) -> None:
         if not MIN_ATOMS <= self.max_atoms <= MAX_ATOMS:
             raise ValueError(f"data.max_atoms = {self.max_atoms}: give {MIN_ATOMS} to {MAX_ATOMS}")
-        if not 0 <= self.held_out < 1 or self.distinct < 1 or self.rmin < 0:
+        for name in ("known", "cut"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"data.{name} = {getattr(self, name):g}: give a share, 0 to 1")
+        if self.distinct < 1 or self.rmin < 0:
             raise ValueError(
-                f"data.held_out = {self.held_out:g}, distinct = {self.distinct}, rmin = {self.rmin:g}: give a share "
-                "below 1, one curve at least and no negative r"
+                f"data.distinct = {self.distinct}, rmin = {self.rmin:g}: give one curve at least and no negative r"
             )
 
 
@@ -64,12 +71,12 @@ class TrainConfig:
 
     profile: ProfileConfig = field(default_factory=Robust)
     data: CurveSource = field(default_factory=CurveSource)
-    steps: tuple[int, ...] = (60_000, 60_000)
-    batch: int = 64
-    learning_rate: float = 3e-4
-    warmup: int = 500
+    steps: tuple[int, ...] = (40_000, 60_000, 60_000)
+    batch: int = 128
+    learning_rate: float = 1e-3
+    warmup: int = 200
     weight_decay: float = 0.01
-    clip: float = 1.0
+    clip: float = 5.0
     average_decay: float = 0.999
     seed: int = 0
     validation: int = 512

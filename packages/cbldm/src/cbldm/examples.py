@@ -1,16 +1,18 @@
 """What training learns from: clusters in canonical order with their curves, by number of the step."""
 
 import torch
-from papertrio_shared.seed import generator, numpy_generator
+from papertrio_shared.seed import generator
+from torch import Tensor
 
 from .config import CurveSource
-from .data.clusters import Geometry, library
+from .data.clusters import Geometry
 from .data.curves import CurveBatch, TrainingCurves
 from .models.condition import Curves
-from .order import canonical_order
+from .order import canonical_positions
 from .profiles import Examples, Profile
+from .training_set import KEPT_SETTINGS, TrainingSet, clusters_of, kept_training_set, training_curves
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 """Curves of the validation computed side by side."""
 
 
@@ -23,112 +25,109 @@ class ExampleSource:
         batch: Curves in a step.
         validation: Curves that no step sees.
         seed: Of all draws.
-        device: Where to compute.
+        device: Where the batches go.
 
     Raises:
-        ValueError: If no geometry is left to train on.
+        ValueError: If a side of the split is empty.
 
     Attributes:
-        trained: Geometries that are trained on.
-        held_out: The others.
+        settings: Of the training set, which is made where it is not kept already.
     """
 
     def __init__(
         self, config: CurveSource, profile: Profile, *, batch: int, validation: int, seed: int, device: torch.device
     ) -> None:
         self.config, self.batch, self.validation, self.seed, self.device = config, batch, validation, seed, device
-        geometries = library(config.library, max_atoms=config.max_atoms)
-        self.trained, self.held_out = split_geometries(geometries, config.held_out, seed=seed)
-        self.batches = max(1, config.distinct // batch)
-        self._kept: dict[int, Examples] = {}
-        grid = {"variation": config.variation, "seed": seed, "rstep": profile.rstep}
-        grid["rmax"] = profile.rstep * profile.bins
-        self._curves = TrainingCurves(self.trained, length=self.batches * batch + validation, **grid)  # type: ignore[arg-type]
-        self._others = None
-        if self.held_out and validation:
-            self._others = TrainingCurves(self.held_out, length=validation, **grid)  # type: ignore[arg-type]
+        self.settings = TrainingSet(
+            library=config.library,
+            split=config.split,
+            max_atoms=config.max_atoms,
+            count=config.distinct,
+            known=config.known,
+            variation=config.variation,
+            seed=seed,
+            rstep=profile.rstep,
+            rmax=round(profile.rstep * profile.bins, 6),
+        )
+        self._kept = kept_training_set(self.settings)
+        self._r = training_curves(self.settings).r.float()
 
     def __call__(self, step: int) -> Examples:
-        """The examples of a step; once computed they are kept, where they come again."""
-        number = step % self.batches
-        if number not in self._kept:
-            start = number * self.batch
-            found = self._examples(self._curves, range(start, start + self.batch), f"begin {number}")
-            self._kept[number] = Examples(Curves(*(each.cpu() for each in found.curves)), *(e.cpu() for e in found[1:]))
-        kept = self._kept[number] if self.config.distinct <= _KEPT else self._kept.pop(number)
-        return Examples(Curves(*(each.to(self.device) for each in kept.curves)), *(e.to(self.device) for e in kept[1:]))
+        """The examples of a step, drawn evenly from the set."""
+        stream = generator(self.seed, f"batch {step}")
+        rows = self._kept.curves[torch.randint(self.config.distinct, (self.batch,), generator=stream).numpy()]
+        which = torch.from_numpy(rows["geometry"].astype("int64"))
+        settings = dict(zip(KEPT_SETTINGS, torch.from_numpy(rows["settings"]).unbind(1), strict=True))
+        atom_count = self._kept.atom_count[which]
+        positions = self._kept.positions[which, : int(atom_count.max())] * settings["bond"][:, None, None]
+        begin, end = self._ends(settings["rmax"], stream)
+        curves = _cut(torch.from_numpy(rows["g"]).float(), self._r, begin, end, settings)
+        return self._there(examples_of(curves, positions, atom_count, self._kept.type[which], settings["bond"]))
 
     def unseen(self) -> list[Examples]:
         """Curves of the trained geometries that no step sees, in batches."""
-        return self._batches(self._curves, self.batches * self.batch, "unseen")
+        curves = training_curves(self.settings, more=self.validation)
+        found = clusters_of(self.settings)
+        return self._batches(curves, found.geometries, self.config.distinct, "unseen")
 
     def unseen_geometries(self) -> list[Examples]:
-        """Curves of the geometries that are held out, in batches; none where none is."""
-        return [] if self._others is None else self._batches(self._others, 0, "unseen geometries")
+        """Curves of the split's validation, in batches; none where nothing is held out."""
+        found = clusters_of(self.settings)
+        if found.watched is None or not self.validation:
+            return []
+        given = {"length": self.validation, "seed": self.seed + 1, "rstep": self.settings.rstep}
+        curves = found.watched.curves(found.others, **given, rmax=self.settings.rmax)  # type: ignore[arg-type]
+        return self._batches(curves, found.others, 0, "unseen geometries")
 
-    def _batches(self, curves: TrainingCurves, start: int, name: str) -> list[Examples]:
-        ends = range(0, self.validation, _AT_ONCE)
-        return [
-            self._examples(curves, range(start + k, start + min(k + _AT_ONCE, self.validation)), f"{name} {k}")
-            for k in ends
-        ]
+    def _batches(
+        self, curves: TrainingCurves, geometries: tuple[Geometry, ...], start: int, name: str
+    ) -> list[Examples]:
+        stream = generator(self.seed, name)
+        ends = range(start, start + self.validation, _AT_ONCE)
+        batches = [curves.batch(range(k, min(k + _AT_ONCE, start + self.validation))) for k in ends]
+        return [self._there(self._of(batch, geometries, stream)) for batch in batches]
 
-    def _examples(self, curves: TrainingCurves, indices: range, name: str) -> Examples:
-        batch = curves.batch(indices, device=self.device)
-        begin = self.config.rmin * torch.rand(len(indices), generator=generator(self.seed, name)).to(self.device)
-        return examples_of(batch, curves.r.to(self.device), begin)
+    def _of(self, batch: CurveBatch, geometries: tuple[Geometry, ...], stream: torch.Generator) -> Examples:
+        settings = {name: getattr(batch.settings, name) for name in KEPT_SETTINGS}
+        positions = torch.zeros_like(batch.positions)
+        for row, place, bond in zip(positions, batch.geometry.tolist(), settings["bond"], strict=True):
+            ordered = torch.from_numpy(canonical_positions(geometries[place]))
+            row[: len(ordered)] = bond * ordered
+        begin, end = self._ends(settings["rmax"], stream)
+        curves = _cut(batch.g, self._r, begin, end, settings)
+        return examples_of(curves, positions, batch.atom_count, batch.type, settings["bond"])
+
+    def _ends(self, rmax: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Where each curve begins, and where it is made to end."""
+        begin, cut, end = torch.rand(3, len(rmax), generator=stream)
+        least = self.config.variation.rmax[0]
+        earlier = least + end * (rmax - least)
+        return self.config.rmin * begin, torch.where(cut < self.config.cut, earlier, rmax)
+
+    def _there(self, found: Examples) -> Examples:
+        return Examples(
+            Curves(*(each.to(self.device) for each in found.curves)), *(e.to(self.device) for e in found[1:])
+        )
 
 
-_KEPT = 2**16
-"""Distinct curves up to which they stay in memory."""
+def _cut(g: Tensor, r: Tensor, begin: Tensor, end: Tensor, settings: dict[str, Tensor]) -> Curves:
+    measured = (r >= begin[:, None]) & (r < end[:, None])
+    last = float(r[-1])
+    return Curves(g * measured, measured, settings["qmin"], settings["qmax"], settings["qdamp"], end.clamp(max=last))
 
 
-def split_geometries(
-    geometries: tuple[Geometry, ...], share: float, *, seed: int
-) -> tuple[tuple[Geometry, ...], tuple[Geometry, ...]]:
-    """Geometries to train on, and a share that is held out.
+def examples_of(curves: Curves, positions: Tensor, atom_count: Tensor, kind: Tensor, bond: Tensor) -> Examples:
+    """Clusters and curves as examples.
 
     Args:
-        geometries: The library.
-        share: How much of it is held out.
-        seed: Of the draw.
+        curves: The curves.
+        positions: Coordinates in canonical order, Å.
+        atom_count: Number of atoms of each.
+        kind: Structure type.
+        bond: Bond length, Å.
 
     Returns:
-        Both, in the library's order.
-
-    Raises:
-        ValueError: If none is left to train on.
+        Both.
     """
-    out = set(numpy_generator(seed, "held out").permutation(len(geometries))[: round(share * len(geometries))].tolist())
-    if len(out) == len(geometries):
-        raise ValueError(f"data.held_out = {share:g}: none of {len(geometries)} geometries is left; hold out fewer")
-    return (
-        tuple(each for k, each in enumerate(geometries) if k not in out),
-        tuple(each for k, each in enumerate(geometries) if k in out),
-    )
-
-
-def examples_of(batch: CurveBatch, r: torch.Tensor, begin: torch.Tensor) -> Examples:
-    """Clusters of a batch in canonical order, their curves cut where they begin.
-
-    Args:
-        batch: Clusters and curves.
-        r: The curves' grid, Å.
-        begin: First r of each curve, Å.
-
-    Returns:
-        The same as examples.
-    """
-    order = canonical_order(batch.positions, batch.present)
-    positions = batch.positions.gather(1, order[..., None].expand(-1, -1, 3))
-    measured = batch.measured & (r >= begin[:, None])
-    settings = batch.settings
-    curves = Curves(
-        batch.g * measured,
-        measured,
-        settings.qmin,
-        settings.qmax,
-        settings.qdamp,
-        settings.rmax.clamp(max=float(r[-1])),
-    )
-    return Examples(curves, positions, batch.present, batch.atom_count, batch.type)
+    present = torch.arange(positions.shape[1]) < atom_count[:, None]
+    return Examples(curves, positions, present, atom_count, kind, bond)

@@ -1,86 +1,86 @@
-"""A canonical order of atoms, so that one cluster has one affinity matrix."""
+"""An order of atoms in which a place means the same in every cluster, so that clusters alike have matrices alike."""
 
+from functools import lru_cache
+
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .affinity import centred, squared_distances
+from .data.clusters import Geometry
 
-TOLERANCE = 0.01
-"""Distances nearer than this share of the shortest count as equal."""
-_RATES = (1.0, 1.9, 2.7)
-"""Waves by which distances are told apart, in radians for the shortest distance."""
-_SAME_VIEW = 1e-3
-"""Sums of such waves nearer than this are the same: single precision errs by 1e-5."""
+_CUBIC = ("SC", "FCC", "BCC", "Oct", "TOct", "Cuboct")
+"""Types whose three axes are alike."""
+_ROUNDING = 1e-3
+"""Differences of axes below this, in bonds, are none."""
+_THINNEST = 0.15
+"""A layer one atom thick counts as so thick, in bonds."""
+_TURNS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
+"""Steps of the even sequence in three dimensions: 1/g, 1/g², 1/g³ with g⁴ = g + 1."""
 
 
-def canonical_order(
-    positions: Float[Tensor, "batch atoms 3"], present: Bool[Tensor, "batch atoms"]
-) -> Int[Tensor, "batch atoms"]:
-    """An order that does not depend on how a cluster is turned, mirrored, moved or listed.
+@lru_cache(maxsize=512)
+def places(count: int) -> Float[np.ndarray, "count 3"]:
+    """Points that fill the unit ball evenly, from the middle outwards: where the places of a cluster are.
 
-    Atoms are sorted by their distance from the centre; those of one shell by what each sees of the others, class by
-    class, which is repeated until it tells nothing new (Weisfeiler and Leman); then one of the first atoms that are
-    still alike is set apart, and so on. Atoms that stay alike until then are so by symmetry, and whichever is set apart
-    the matrix is the same.
+    The k-th of them has for every number of them the same direction.
 
     Args:
-        positions: Coordinates, Å.
-        present: False where there is no atom; such places come last.
+        count: How many.
 
     Returns:
-        Which atom stands at each place.
+        Their coordinates.
 
-    >>> line = torch.tensor([[[0.0, 0, 0], [4, 0, 0], [1, 0, 0]]])
-    >>> canonical_order(line, torch.tensor([[True] * 3])).tolist()
-    [[2, 0, 1]]
+    >>> bool((np.linalg.norm(places(20), axis=1) < 1).all())
+    True
     """
-    x = centred(positions.double(), present)
-    squares = squared_distances(x, mask=present)
-    there = present[:, :, None] & present[:, None, :]
-    apart = there & ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    distances = squares.sqrt()
-    shortest = distances.masked_fill(~apart, torch.inf).amin((1, 2)).nan_to_num(posinf=1.0)
-    tolerance = (TOLERANCE * shortest)[:, None]
-    seen = torch.stack([torch.cos(rate * distances / shortest[:, None, None]) * there for rate in _RATES])
-    classes = _refined((~present).long(), x.norm(dim=-1), tolerance)
-    for _ in range(x.shape[1]):
-        classes = _stable(classes, seen)
-        alike = _alike(classes, present)
-        if not alike.any():
-            break
-        first = classes.masked_fill(~alike, classes.shape[1]).amin(1, keepdim=True)
-        chosen = (alike & (classes == first)).int().argmax(1)
-        # An atom that was chosen comes before those it was like.
-        classes = _refined(classes, distances[torch.arange(len(x), device=x.device), chosen], tolerance)
-    return classes.argsort(dim=1, stable=True)
+    k = np.arange(count)
+    turns = (0.5 + k * np.array(_TURNS)[:, None]) % 1
+    radius, height, angle = ((k + 0.5) / count) ** (1 / 3), 2 * turns[1] - 1, 2 * np.pi * turns[2]
+    across = np.sqrt(1 - height**2)
+    return np.stack([radius * across * np.cos(angle), radius * across * np.sin(angle), radius * height], axis=1)
 
 
-def _stable(classes: Tensor, seen: Tensor) -> Tensor:
-    """Classes cut by what their atoms see of each class, until nothing is cut any more."""
-    for _ in range(classes.shape[1]):
-        before = classes.amax()
-        total = classes.sum()
-        # A number for each class that no sum of others imitates.
-        marks = torch.frac(torch.sin(12.9898 * (classes.double() + 1)) * 43758.5453)
-        for view in seen:
-            classes = _refined(classes, (view @ marks[..., None])[..., 0], torch.full_like(marks[:, :1], _SAME_VIEW))
-        if classes.amax() == before and classes.sum() == total:
-            break
-    return classes
+@lru_cache(maxsize=4)
+def all_places(atoms: int) -> Float[Tensor, "counts atoms 3"]:
+    """The places for each number of atoms, as a table.
+
+    Args:
+        atoms: Largest number.
+
+    Returns:
+        Coordinates by number of atoms from 0 and place, zero beyond the last.
+    """
+    table = torch.zeros(atoms + 1, atoms, 3)
+    for count in range(1, atoms + 1):
+        table[count, :count] = torch.from_numpy(places(count)).float()
+    return table
 
 
-def _refined(classes: Tensor, values: Tensor, tolerance: Tensor) -> Tensor:
-    """Classes cut where the sorted values of one class have a gap."""
-    by_value = values.argsort(dim=1, stable=True)
-    order = by_value.gather(1, classes.gather(1, by_value).argsort(dim=1, stable=True))
-    sorted_classes, sorted_values = classes.gather(1, order), values.gather(1, order)
-    begins = (sorted_classes.diff(dim=1) != 0) | (sorted_values.diff(dim=1) > tolerance)
-    number = torch.nn.functional.pad(begins.long().cumsum(1), (1, 0))
-    return torch.empty_like(classes).scatter(1, order, number)
+def canonical_positions(geometry: Geometry) -> Float[np.ndarray, "atoms 3"]:
+    r"""Coordinates in canonical order: each atom at the place of the ball to which it is moved with the least work.
 
+    The cluster, each axis in units of its own spread, is mapped to `places` such that
+    $\sum_k \lVert x_k / s - p_k \rVert^2$ is least (optimal transport between two sets of points), so that clusters of
+    like shape have their atoms in like order. The axes are those in which the library builds each type; where they
+    are alike the longest comes first, and of two directions the one in which the cluster has its tail.
 
-def _alike(classes: Tensor, present: Tensor) -> Tensor:
-    """Atoms that share their class with another."""
-    counts = torch.zeros_like(classes).scatter_add(1, classes, present.long())
-    return (counts.gather(1, classes) > 1) & present
+    Args:
+        geometry: The cluster.
+
+    Returns:
+        Coordinates about the centre, in the units of the geometry.
+
+    >>> from cbldm.data.clusters import build_geometry
+    >>> canonical_positions(build_geometry("Ico", (2,))).shape
+    (13, 3)
+    """
+    x = geometry.positions - geometry.positions.mean(axis=0)
+    if geometry.type in _CUBIC:
+        x = x[:, np.argsort(-np.round(x.std(axis=0) / _ROUNDING), kind="stable")]
+    x = x * np.where((x**3).sum(axis=0) < -_ROUNDING, -1, 1)
+    goal = places(len(x)) / np.maximum(places(len(x)).std(axis=0), 1e-9)
+    seen = x / (x.std(axis=0) + _THINNEST)
+    work = ((goal[:, None] - seen[None]) ** 2).sum(axis=2)
+    return x[linear_sum_assignment(work)[1]]

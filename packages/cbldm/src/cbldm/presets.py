@@ -5,7 +5,22 @@ from .diffusion.samplers import PriorJump
 from .diffusion.schedule import CosineSchedule
 from .profiles import GraphCvae, Paper, Robust
 
-_SMALL = Robust(atoms=60, width=32, heads=2, curve_depth=1, depth=1, denoiser_depth=1, tokens=4, channels=4)
+_SMALL = Robust(
+    atoms=60,
+    curve_channels=4,
+    summary=32,
+    width=32,
+    heads=2,
+    rows=16,
+    columns=8,
+    depth=1,
+    decoder_width=16,
+    slots=8,
+    sampled=16,
+    denoiser_depth=1,
+    tokens=4,
+    channels=4,
+)
 
 _TINY_PAPER = Paper(
     atoms=32,
@@ -27,24 +42,25 @@ _TINY_PAPER = Paper(
 
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
-    "robust-cpu": TrainConfig(
-        profile=Robust(width=64),
-        data=CurveSource(distinct=16_384),
-        steps=(6000, 3000),
-        learning_rate=1e-3,
-        warmup=100,
+    "robust-geometry": TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(6000, 8000, 6000)),
+    "robust-distance": TrainConfig(
+        profile=Robust(target="distance"),
+        data=CurveSource(library="extended", split="geometry"),
+        steps=(6000, 8000, 6000),
     ),
+    "robust-random": TrainConfig(data=CurveSource(split="random", distinct=60_000), steps=(4000, 8000, 4000)),
+    "robust-size": TrainConfig(data=CurveSource(library="extended", split="size"), steps=(6000, 8000, 6000)),
     "robust-smoke": TrainConfig(
         profile=_SMALL,
         data=CurveSource(max_atoms=60, distinct=64),
-        steps=(6, 4),
+        steps=(4, 4, 4),
         batch=8,
         warmup=2,
         validation=16,
-        log_every=5,
-        checkpoint_every=5,
+        log_every=6,
+        checkpoint_every=6,
     ),
-    "paper": TrainConfig(profile=Paper(), steps=(20_000, 100_000, 200_000), batch=32, learning_rate=1e-4),
+    "paper": TrainConfig(profile=Paper(), steps=(20_000, 100_000, 200_000), batch=32, learning_rate=1e-4, clip=1.0),
     "paper-smoke": TrainConfig(
         profile=_TINY_PAPER,
         data=CurveSource(max_atoms=32, distinct=32),
@@ -57,15 +73,13 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "graph-cvae": TrainConfig(
         profile=GraphCvae(),
-        data=CurveSource(distinct=16_384),
+        data=CurveSource(library="extended", split="geometry"),
         steps=(20_000,),
         batch=32,
-        learning_rate=2e-3,
-        warmup=100,
     ),
     "graph-cvae-smoke": TrainConfig(
         profile=GraphCvae(
-            atoms=60, width=16, heads=2, curve_depth=1, graph_width=16, depth=2, latent=3, decoder_width=32
+            atoms=60, curve_channels=4, summary=32, width=16, graph_width=16, depth=2, latent=3, decoder_width=32
         ),
         data=CurveSource(max_atoms=60, distinct=32),
         steps=(8,),

@@ -148,8 +148,8 @@ def sample(
     found = profile.generate(curves, count, generator(seed, "sample"))
     decoded = decode(found.affinity.double(), mask=found.present)
     structures = tuple(
-        Atoms([symbol] * int(there.sum()), positions=x[there].numpy())
-        for x, there in zip(decoded.positions, found.present, strict=True)
+        Atoms([symbol] * int(there.sum()), positions=scale * x[there].numpy())
+        for x, there, scale in zip(decoded.positions, found.present, found.scale.tolist(), strict=True)
     )
     return Samples(
         structures,

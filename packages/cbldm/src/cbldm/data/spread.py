@@ -36,7 +36,7 @@ def spread_distances(positions: list[Float[np.ndarray, "_ 3"]]) -> Float[np.ndar
     np.float32(0.5)
     """
     distances = [pdist(each) for each in positions]
-    size = int(max(each.max() for each in distances) / STEP) + 3
+    size = int(max(each.max() for each in distances) * (1 / STEP)) + 3  # as the places are found, to the rounding
     total = np.empty((len(positions), size), dtype=np.float32)
     for row, d in zip(total, distances, strict=True):  # one after another they stay in the processor's cache
         place = d * (1 / STEP)

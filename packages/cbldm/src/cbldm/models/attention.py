@@ -1,7 +1,7 @@
 """Layers of transformers, as torch has them."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -38,10 +38,8 @@ class Readout(nn.Module):
         self.look = nn.MultiheadAttention(width, heads, batch_first=True)
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, out))
 
-    def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], absent: Bool[Tensor, "batch tokens"] | None = None
-    ) -> Float[Tensor, "batch count out"]:
-        """Vectors from tokens; `absent` tokens are not looked at."""
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch count out"]:
+        """Vectors from tokens."""
         queries = self.queries.expand(len(tokens), -1, -1)
-        found, _ = self.look(queries, tokens, tokens, key_padding_mask=absent, need_weights=False)
+        found, _ = self.look(queries, tokens, tokens, need_weights=False)
         return self.out(queries + found)

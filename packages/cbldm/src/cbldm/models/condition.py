@@ -1,16 +1,26 @@
-"""What a measured curve tells a network: tokens of G(r), of its limits and of the instrument."""
+"""What a measured curve tells a network: tokens of G(r) in units of its bond, under the instrument's settings."""
 
+import itertools
+import math
 from typing import NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .attention import self_attention
+from .bonds import first_peak, in_units
 
-CENTRES = {"qmin": 0.8, "qmax": 23.0, "qdamp": 0.04, "rmax": 30.0, "log_scale": 0.0}
-WIDTHS = {"qmin": 0.4, "qmax": 4.0, "qdamp": 0.025, "rmax": 10.0, "log_scale": 1.0}
+CENTRES = {"qmin": 0.8, "qmax": 23.0, "qdamp": 0.04, "rmax": 30.0, "bond": 2.9, "log_scale": 0.0}
+WIDTHS = {"qmin": 0.4, "qmax": 4.0, "qdamp": 0.025, "rmax": 10.0, "bond": 0.4, "log_scale": 1.0}
 """Middle and spread of what is given, so that all numbers are of order one."""
+STEP = 0.04
+"""Of the grid in bonds."""
+BINS = 320
+"""Its points: to 12.8 bonds."""
+_STRIDE = 32
+_UNDAMPED = 6.0
+"""Most that the instrument's damping is undone, as noise grows with it."""
 
 
 class Curves(NamedTuple):
@@ -35,49 +45,92 @@ class Curves(NamedTuple):
         return type(self)(*(each.repeat_interleave(count, 0) for each in self))
 
 
-class CurveTokens(nn.Module):
-    """Tokens of a curve: one for each piece of r, one for each setting, and they have seen each other.
+class CurveCode(NamedTuple):
+    """What a network saw in a curve.
 
-    G comes in units of its own root mean square, whose logarithm is a setting of its own: the absolute scale of a
-    measured curve cannot be trusted, but it need not be thrown away. Pieces without a single point are not looked at.
-
-    Args:
-        bins: Points of the grid.
-        patch: Points in a piece.
-        width: Of a token.
-        depth: Layers.
-        heads: Of the attention.
-
-    Raises:
-        ValueError: If the pieces do not fill the grid.
+    Attributes:
+        tokens: One for each stretch of r.
+        summary: Of the whole.
+        bond: The unit in which it was looked at, Å.
     """
 
-    def __init__(self, *, bins: int, patch: int, width: int, depth: int, heads: int) -> None:
-        super().__init__()
-        if bins % patch:
-            raise ValueError(f"patch = {patch}: give a divisor of the {bins} points of the curve")
-        self.patch = patch
-        self.pieces = nn.Linear(2 * patch, width)
-        self.settings = nn.Linear(1, width)
-        self.place = nn.Parameter(0.02 * torch.randn(bins // patch + len(CENTRES), width))
-        self.layers = self_attention(width, heads, depth)
+    tokens: Float[Tensor, "batch stretches width"]
+    summary: Float[Tensor, "batch summary"]
+    bond: Float[Tensor, " batch"]
 
-    def forward(self, curves: Curves) -> tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
-        """Tokens, and which of them are absent."""
-        g, measured = curves.g, curves.measured
-        square = (g.square() * measured).sum(1) / measured.sum(1).clamp(min=1)
-        size = square.sqrt().clamp(min=1e-30)
-        both = torch.stack([g / size[:, None] * measured, measured.to(g)], -1)
-        pieces = both.unflatten(1, (-1, self.patch)).flatten(2)
+    def repeated(self, count: int) -> Self:
+        """Each so many times, one after the other."""
+        return type(self)(*(each.repeat_interleave(count, 0) for each in self))
+
+
+class CurveTokens(nn.Module):
+    """A strided convolutional network over r in bonds, each of whose blocks is shifted and scaled by the settings.
+
+    It sees three rows: G in units of its own root mean square; the same times r with the instrument's damping undone,
+    where a particle's end shows; and where G is known. The absolute scale is a setting like the others: that of a
+    measured curve cannot be trusted, but it need not be thrown away.
+
+    Args:
+        rstep: Step of the curves' grid, Å.
+        channels: Of the first block; the last one has four times as many.
+        width: Of a token.
+        summary: Numbers in the summary.
+    """
+
+    def __init__(self, *, rstep: float, channels: int, width: int, summary: int) -> None:
+        super().__init__()
+        self.rstep = rstep
+        widths = [channels, channels, 2 * channels, 3 * channels, 4 * channels]
+        self.settings = nn.Sequential(nn.Linear(len(CENTRES), 64), nn.GELU(), nn.Linear(64, 64), nn.GELU())
+        self.first = nn.Conv1d(3, channels, 7, stride=2, padding=3)
+        self.blocks = nn.ModuleList()
+        for before, after in itertools.pairwise(widths):
+            self.blocks += [_Block(before, after, 2), _Block(after, after, 1)]
+        stretches = BINS // _STRIDE
+        self.out = nn.Sequential(
+            nn.Flatten(), nn.Linear(widths[-1] * stretches, summary), nn.GELU(), nn.LayerNorm(summary)
+        )
+        self.tokens = nn.Linear(widths[-1], width)
+        self.place = nn.Parameter(0.02 * torch.randn(stretches, width))
+
+    def forward(self, curves: Curves) -> CurveCode:
+        """Tokens and summary of each curve."""
+        seen = torch.where(curves.measured, curves.g, 0)
+        bond = first_peak(seen, rstep=self.rstep)
+        g, known = in_units(seen, curves.measured, bond, rstep=self.rstep, step=STEP, bins=BINS)
+        size = (g.square().sum(1) / known.sum(1).clamp(min=1)).sqrt().clamp(min=1e-30)
+        g = g / size[:, None]
+        r = STEP * torch.arange(BINS, device=g.device)
+        damping = (r * (bond * curves.qdamp)[:, None]).square() / 2
+        undamped = g * damping.clamp(max=math.log(_UNDAMPED)).exp() * (r / 4)
         given = {
             "qmin": curves.qmin,
             "qmax": curves.qmax,
             "qdamp": curves.qdamp,
             "rmax": curves.rmax,
+            "bond": bond,
             "log_scale": size.log(),
         }
         numbers = torch.stack([(given[name] - CENTRES[name]) / WIDTHS[name] for name in CENTRES], 1)
-        tokens = torch.cat([self.pieces(pieces), self.settings(numbers[..., None].to(g))], 1) + self.place
-        seen = measured.unflatten(1, (-1, self.patch)).any(-1)
-        absent = ~torch.cat([seen, seen.new_ones(len(seen), len(CENTRES))], 1)
-        return self.layers(tokens, src_key_padding_mask=absent), absent
+        settings = self.settings(numbers.to(g))
+        x = self.first(torch.stack([g, undamped, known.to(g)], 1))
+        for block in self.blocks:
+            x = block(x, settings)
+        return CurveCode(self.tokens(x.mT) + self.place, self.out(x), bond)
+
+
+class _Block(nn.Module):
+    """Two convolutions past which the input goes too, the settings acting between them."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(before, after, 3, stride, padding=1)
+        self.second = nn.Conv1d(after, after, 3, padding=1)
+        self.norms = nn.ModuleList(nn.GroupNorm(1, after) for _ in range(2))
+        self.past = nn.Identity() if before == after and stride == 1 else nn.Conv1d(before, after, 1, stride)
+        self.settings = nn.Linear(64, 2 * after)
+
+    def forward(self, x: Float[Tensor, "batch before bins"], settings: Float[Tensor, "batch 64"]) -> Tensor:
+        scale, shift = self.settings(settings)[..., None].chunk(2, 1)
+        inner = F.gelu(self.norms[0](self.first(x))) * (1 + scale) + shift
+        return F.gelu(self.past(x) + self.norms[1](self.second(inner)))

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -53,11 +53,10 @@ class TokenDenoiser(nn.Module):
         *,
         atom_count: Int[Tensor, " batch"],
         condition: Float[Tensor, "batch seen width"],
-        absent: Bool[Tensor, "batch seen"],
     ) -> Float[Tensor, "batch tokens channels"]:
         """The prediction for each latent at its step."""
         step = self.step(step_waves(t, self.width)) + self.count(atom_count)
         x = self.into(z) + self.place
         for layer, move in zip(self.layers, self.moves, strict=True):
-            x = layer(x + move(step)[:, None], condition, memory_key_padding_mask=absent)
+            x = layer(x + move(step)[:, None], condition)
         return self.out(x)

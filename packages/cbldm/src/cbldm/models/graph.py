@@ -85,12 +85,10 @@ class GraphEncoder(nn.Module):
         width: Of a node.
         depth: Rounds of messages.
         out: Numbers in the vector.
-        unit: Of the coordinates, Å.
     """
 
-    def __init__(self, *, width: int, depth: int, out: int, unit: float) -> None:
+    def __init__(self, *, width: int, depth: int, out: int) -> None:
         super().__init__()
-        self.unit = unit
         self.into = nn.Linear(3, width)
         self.rounds = nn.ModuleList(Messages(width) for _ in range(depth))
         self.weight = nn.Linear(width, 1)
@@ -99,15 +97,14 @@ class GraphEncoder(nn.Module):
     def forward(
         self, positions: Float[Tensor, "batch places 3"], present: Bool[Tensor, "batch places"]
     ) -> Float[Tensor, "batch out"]:
-        """A vector for each cluster."""
-        x = positions / self.unit
-        edges = neighbours(x, present)
-        nodes = self.into(x[present])
+        """A vector for each cluster, whose coordinates come about the centre and in bonds."""
+        edges = neighbours(positions, present)
+        nodes = self.into(positions[present])
         for each in self.rounds:
             nodes = each(nodes, edges)
-        weights = torch.full_like(x[..., 0], -torch.inf).masked_scatter(present, self.weight(nodes)).softmax(1)
+        weights = torch.full_like(positions[..., 0], -torch.inf).masked_scatter(present, self.weight(nodes)).softmax(1)
         cluster = present.nonzero()[:, 0]
-        mean = nodes.new_zeros(len(x), nodes.shape[1]).index_add(0, cluster, weights[present][:, None] * nodes)
+        mean = nodes.new_zeros(len(positions), nodes.shape[1]).index_add(0, cluster, weights[present][:, None] * nodes)
         return self.out(torch.cat([mean, present.sum(1, keepdim=True).to(mean).log()], 1))
 
 
@@ -118,12 +115,10 @@ class CoordinateDecoder(nn.Module):
         places: How many.
         into: Numbers that it is given.
         width: Of its two hidden layers.
-        unit: Of the coordinates, Å.
     """
 
-    def __init__(self, *, places: int, into: int, width: int, unit: float) -> None:
+    def __init__(self, *, places: int, into: int, width: int) -> None:
         super().__init__()
-        self.unit = unit
         self.layers = nn.Sequential(
             nn.Linear(into, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 4 * places)
         )
@@ -131,6 +126,6 @@ class CoordinateDecoder(nn.Module):
     def forward(
         self, given: Float[Tensor, "batch into"]
     ) -> tuple[Float[Tensor, "batch places 3"], Float[Tensor, "batch places"]]:
-        """Coordinates, Å, and logits of an atom's presence."""
+        """Coordinates and logits of an atom's presence."""
         found = self.layers(given).unflatten(1, (-1, 4))
-        return self.unit * found[..., :3], found[..., 3]
+        return found[..., :3], found[..., 3]

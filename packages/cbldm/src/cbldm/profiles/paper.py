@@ -211,7 +211,7 @@ class PaperProfile(Profile):
         diagonal = w.diagonal(dim1=1, dim2=2)
         two = torch.zeros_like(diagonal, dtype=torch.bool).scatter(1, diagonal.topk(2, dim=1).indices, True)
         present = (diagonal > 0.5) | two  # fewer than two atoms have no distance
-        return Generated(w * (present[:, :, None] & present[:, None, :]), present)
+        return Generated(w * (present[:, :, None] & present[:, None, :]), present, torch.ones(count, device=w.device))
 
     def _affinity(self, examples: Examples) -> Tensor:
         w = affinity(examples.positions, mask=examples.present)

@@ -23,6 +23,7 @@ class Examples(NamedTuple):
         present: False there.
         atom_count: Number of atoms.
         type: Structure type, its place in `cbldm.data.curves.TYPES`.
+        bond: Bond length, Å.
     """
 
     curves: Curves
@@ -30,6 +31,7 @@ class Examples(NamedTuple):
     present: Bool[Tensor, "batch places"]
     atom_count: Int[Tensor, " batch"]
     type: Int[Tensor, " batch"]
+    bond: Float[Tensor, " batch"]
 
 
 class Generated(NamedTuple):
@@ -38,10 +40,12 @@ class Generated(NamedTuple):
     Attributes:
         affinity: One matrix for each draw, zero in empty places.
         present: Which places hold an atom.
+        scale: By what the coordinates of each affinity are multiplied to have the curve's bond.
     """
 
     affinity: Float[Tensor, "draws places places"]
     present: Bool[Tensor, "draws places"]
+    scale: Float[Tensor, " draws"]
 
 
 class Profile(nn.Module, ABC):

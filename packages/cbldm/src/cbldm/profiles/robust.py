@@ -1,4 +1,4 @@
-"""Profile `robust`: tokens of the curve, a head for the number of atoms, latent tokens of a canonical affinity."""
+"""Profile `robust`: a curve in units of its bond, heads for N and type, latent tokens of a canonical affinity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,22 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..affinity import affinity, atom_mask, pair_mask
+from ..affinity import PairMatrix, affinity, atom_mask, pair_mask, pair_matrix
 from ..data.curves import TYPES
 from ..diffusion.samplers import Ddim, PriorJump, Sampler, draw
 from ..diffusion.schedule import CosineSchedule
-from ..models.atom_count import AtomCount, CountAndType
-from ..models.attention import Readout
-from ..models.cluster_autoencoder import ClusterDecoder, ClusterEncoder
-from ..models.condition import Curves, CurveTokens
+from ..models.atom_count import AtomCount, CountAndType, count_divergence
+from ..models.cluster_autoencoder import ClusterDecoder, ClusterEncoder, evenly, taken
+from ..models.condition import CurveCode, Curves, CurveTokens
 from ..models.denoiser import TokenDenoiser
 from ..models.gaussian import Gaussian
+from ..models.prior import TokenPrior
+from ..order import all_places
 from .profile import Examples, Generated, Profile
 
 _LATENT_LIMIT = 5.0
 """Standard deviations beyond which no latent lies."""
 _FOLLOWS = 0.02
 """How fast the latents' mean and spread are followed."""
+_STRETCH_UNIT = 0.05
+_FLATTEST = 0.1
+"""Spread of a layer one atom thick, bonds."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,24 @@ class Robust:
         atoms: Largest number of atoms.
         rstep: Step of the curves' grid, Å.
         rmax: Its end, Å.
-        patch: Points in a token of the curve.
+        bond: Bond length at which clusters are drawn, whatever theirs is, Å.
+        curve_channels: Of the first convolutions over a curve.
+        summary: Numbers in the summary of a curve.
         width: Of all tokens.
         heads: Of all attention.
-        curve_depth: Layers over the tokens of a curve.
+        rows, columns: How much of an affinity the encoder sees.
         depth: Layers of the encoder and of the decoder.
+        decoder_width: Of the decoder's network of places.
+        slots: Of its memory.
+        sampled: Atoms of a cluster between which W is compared in a step.
         denoiser_depth: Layers of the denoiser.
         tokens: Latent tokens.
         channels: Numbers in each.
-        dimensions: Of the decoder's points.
+        bell: Width of the bell around the true number of atoms that its head learns, atoms.
+        target: The matrix that the encoder sees and the misfit compares: the affinity, or in its place the distances in
+            units of √t. Decoded are points in space either way, and their affinity is what is drawn.
         misfit: Weight of the mean square of W − Ŵ.
-        divergence: Weight of KL(q(z|W)‖p(z|G)), which trains the conditional prior too.
+        divergence: Weight of KL(q(z|W)‖p(z|G, N)), which trains the conditional prior too.
         schedule: Noise of the diffusion.
         sampler: How latents are drawn.
         jump: Where the conditional prior takes over for a step, if it does.
@@ -53,17 +64,24 @@ class Robust:
     atoms: int = 256
     rstep: float = 0.05
     rmax: float = 30.0
-    patch: int = 12
-    width: int = 120
+    bond: float = 2.8
+    curve_channels: int = 24
+    summary: int = 512
+    width: int = 96
     heads: int = 4
-    curve_depth: int = 4
+    rows: int = 96
+    columns: int = 32
     depth: int = 3
+    decoder_width: int = 128
+    slots: int = 512
+    sampled: int = 64
     denoiser_depth: int = 4
     tokens: int = 16
     channels: int = 8
-    dimensions: int = 8
+    bell: float = 0.4
+    target: PairMatrix = "affinity"
     misfit: float = 1000.0
-    divergence: float = 3e-4
+    divergence: float = 1e-3
     schedule: CosineSchedule = field(default_factory=CosineSchedule)
     sampler: Sampler = field(default_factory=Ddim)
     jump: PriorJump | None = field(default_factory=PriorJump)
@@ -86,36 +104,53 @@ class Robust:
 class RobustProfile(Profile):
     """The networks of `Robust`.
 
-    First stage, `latents`: curve tokens, the heads for N and type, the autoencoder and the conditional prior together.
-    Second, `diffusion`: the denoiser of the standardised latents, which looks at the curve's tokens.
+    First stage, `heads`: the network over curves with the heads for N, type, bond and axes, apart from all else, whose
+    gradients would drown theirs. Second, `latents`: the autoencoder of the affinity and the conditional prior.
+    Third, `diffusion`: the denoiser of the standardised latents, which looks at the curve's tokens.
     """
 
-    stages = ("latents", "diffusion")
+    stages = ("heads", "latents", "diffusion")
 
     def __init__(self, config: Robust) -> None:
         super().__init__()
         self.config = config
         self.bins, self.rstep, self.types = round(config.rmax / config.rstep), config.rstep, config.types
-        seen = {"width": config.width, "heads": config.heads}
         latent = {"tokens": config.tokens, "channels": config.channels}
-        self.curve = CurveTokens(bins=self.bins, patch=config.patch, depth=config.curve_depth, **seen)
-        self.heads = AtomCount(atoms=config.atoms, types=len(config.types), **seen)
-        self.prior = Readout(config.width, config.heads, config.tokens, 2 * config.channels)
-        self.encoder = ClusterEncoder(atoms=config.atoms, depth=config.depth, **latent, **seen)
-        self.decoder = ClusterDecoder(
-            atoms=config.atoms, depth=config.depth, dimensions=config.dimensions, **latent, **seen
+        places = all_places(config.atoms)
+        self.curve = CurveTokens(
+            rstep=config.rstep, channels=config.curve_channels, width=config.width, summary=config.summary
         )
-        self.denoiser = TokenDenoiser(atoms=config.atoms, depth=config.denoiser_depth, **latent, **seen)
+        self.heads = AtomCount(summary=config.summary, atoms=config.atoms, types=len(config.types))
+        self.prior = TokenPrior(summary=config.summary, **latent)
+        self.encoder = ClusterEncoder(
+            places,
+            rows=config.rows,
+            columns=config.columns,
+            width=config.width,
+            heads=config.heads,
+            depth=config.depth,
+            **latent,
+        )
+        self.decoder = ClusterDecoder(
+            places, width=config.decoder_width, depth=config.depth, slots=config.slots, bond=config.bond, **latent
+        )
+        self.denoiser = TokenDenoiser(
+            atoms=config.atoms, depth=config.denoiser_depth, width=config.width, heads=config.heads, **latent
+        )
         self.latent_mean: Tensor
         self.latent_square: Tensor
         self.register_buffer("latent_mean", torch.zeros(config.tokens, config.channels))
         self.register_buffer("latent_square", torch.ones(config.tokens, config.channels))
 
     def trained(self, stage: str) -> Sequence[nn.Module]:
-        """All but the denoiser first, then the denoiser."""
-        if stage == "diffusion":
-            return [self.denoiser]
-        return [self.curve, self.heads, self.prior, self.encoder, self.decoder]
+        """The networks of each stage."""
+        match stage:
+            case "heads":
+                return [self.curve, self.heads]
+            case "latents":
+                return [self.prior, self.encoder, self.decoder]
+            case _:
+                return [self.denoiser]
 
     def loss(
         self,
@@ -126,62 +161,87 @@ class RobustProfile(Profile):
         progress: float = 1.0,  # noqa: ARG002 (its weights stay as they are)
     ) -> dict[str, Tensor]:
         """See `Profile.loss`."""
-        w = affinity(examples.positions, mask=examples.present)
-        noise = self._noise(len(w), generator, w.device)
-        if stage == "latents":
-            return self._latents_loss(examples, w, noise)
+        if stage == "heads":
+            return self._heads_loss(examples)
+        positions = examples.positions * (self.config.bond / examples.bond)[:, None, None]
+        noise = self._noise(len(positions), generator, positions.device)
         with torch.no_grad():
-            tokens, absent = self.curve(examples.curves)
-            clean = self._standardised(self.encoder(w, examples.present).draw(noise))
-        t = torch.randint(1, self.config.schedule.steps + 1, (len(w),), generator=generator).to(w.device)
-        epsilon = self._noise(len(w), generator, w.device)
+            code = self.curve(examples.curves)
+        if stage == "latents":
+            return self._latents_loss(examples, positions, code, noise, generator)
+        with torch.no_grad():
+            clean = self._standardised(self._encoded(positions, examples.atom_count).draw(noise))
+        t = torch.randint(1, self.config.schedule.steps + 1, (len(clean),), generator=generator).to(clean.device)
+        epsilon = self._noise(len(clean), generator, clean.device)
         z, share = self.config.schedule.noised(clean, t, epsilon), self.config.schedule.shares(t, clean)
         velocity = share.sqrt() * epsilon - (1 - share).sqrt() * clean
-        found = self.denoiser(z, t, atom_count=examples.atom_count, condition=tokens, absent=absent)
+        found = self.denoiser(z, t, atom_count=examples.atom_count, condition=code.tokens)
         return {"loss": F.mse_loss(found, velocity)}
 
-    def _latents_loss(self, examples: Examples, w: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        tokens, absent = self.curve(examples.curves)
-        heads = self.heads(tokens, absent)
-        count_loss = F.cross_entropy(heads.atom_count, examples.atom_count)
-        type_loss = F.cross_entropy(heads.type, examples.type)
-        q, p = self.encoder(w, examples.present), Gaussian.of(self.prior(tokens, absent))
+    def _heads_loss(self, examples: Examples) -> dict[str, Tensor]:
+        code = self.curve(examples.curves)
+        said = self.heads(code.summary)
+        count_loss = count_divergence(said.atom_count, examples.atom_count, width=self.config.bell).mean()
+        type_loss = F.cross_entropy(said.type, examples.type)
+        stretch_loss = (said.stretch - (examples.bond / code.bond).log()).abs().mean()
+        axes_loss = (said.axes - _axes(examples)).abs().mean()
+        off = (said.atom_count.argmax(1) - examples.atom_count).abs().float()
+        return {
+            "loss": count_loss + type_loss + stretch_loss / _STRETCH_UNIT + axes_loss,
+            "count_loss": count_loss,
+            "count_right": (off == 0).float().mean(),
+            "count_off": off.mean(),
+            "type_loss": type_loss,
+            "type_right": (said.type.argmax(1) == examples.type).float().mean(),
+            "stretch_off": stretch_loss,
+            "axes_off": axes_loss,
+        }
+
+    def _latents_loss(
+        self, examples: Examples, positions: Tensor, code: CurveCode, noise: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        q = self._encoded(positions, examples.atom_count)
+        p = self.prior(code.summary, examples.atom_count)
         z = q.draw(noise)
         if self.training:
             with torch.no_grad():
                 self.latent_mean.lerp_(z.mean(0), _FOLLOWS)
                 self.latent_square.lerp_(z.square().mean(0), _FOLLOWS)
-        found = affinity(self.decoder(z, examples.atom_count, w.shape[-1]), mask=examples.present)
-        pairs = pair_mask(examples.present).sum((1, 2))
-        misfit = ((found - w).square().sum((1, 2)) / pairs).mean()
+        dice = torch.rand(examples.present.shape, generator=generator).to(z.device)
+        chosen = (dice - 2 * examples.present.float()).argsort(1)[:, : self.config.sampled]
+        there = pair_mask(examples.present.gather(1, chosen))
+        true = taken(positions, chosen)
+        found = self.decoder(z, examples.atom_count, chosen)
+        apart = (pair_matrix(found, self.config.target) - pair_matrix(true, self.config.target)).square() * there
+        misfit = (apart.sum((1, 2)) / there.sum((1, 2))).mean()
         divergence = q.divergence(p).mean()
-        loss = self.config.misfit * misfit + self.config.divergence * divergence + count_loss + type_loss
         return {
-            "loss": loss,
+            "loss": self.config.misfit * misfit + self.config.divergence * divergence,
             "misfit": misfit.sqrt(),
             "divergence": divergence,
-            "count_loss": count_loss,
-            "count_right": (heads.atom_count.argmax(1) == examples.atom_count).float().mean(),
-            "type_right": (heads.type.argmax(1) == examples.type).float().mean(),
         }
 
     @torch.no_grad()
     def posterior(self, curves: Curves) -> CountAndType:
         """See `Profile.posterior`."""
-        heads = self.heads(*self.curve(curves))
-        return CountAndType(heads.atom_count.log_softmax(1), heads.type.log_softmax(1))
+        said = self.heads(self.curve(curves).summary)
+        return CountAndType(said.atom_count.log_softmax(1), said.type.log_softmax(1))
 
     @torch.no_grad()
     def generate(self, curves: Curves, count: int, generator: torch.Generator) -> Generated:
-        """A number of atoms is drawn from its distribution for each, then a latent, which is decoded."""
-        tokens, absent = self.curve(curves)
-        chances = self.heads(tokens, absent).atom_count.softmax(1)[0].cpu()
-        atom_count = torch.multinomial(chances, count, replacement=True, generator=generator).to(tokens.device)
-        tokens, absent = tokens.expand(count, -1, -1), absent.expand(count, -1)
-        p = Gaussian.of(self.prior(tokens, absent))
+        """A number of atoms is drawn from its distribution for each, then a latent, which is decoded.
+
+        The affinity is that of a cluster whose bond is `Robust.bond`; by how much the curve's is longer is told.
+        """
+        code = self.curve(curves)
+        said = self.heads(code.summary)
+        chances = said.atom_count.softmax(1)[0].cpu()
+        atom_count = torch.multinomial(chances, count, replacement=True, generator=generator).to(code.summary.device)
+        tokens = code.tokens.expand(count, -1, -1)
+        p = self.prior(code.summary.expand(count, -1), atom_count)
 
         def denoise(z: Tensor, t: Tensor) -> Tensor:
-            return self.denoiser(z, t, atom_count=atom_count, condition=tokens, absent=absent)
+            return self.denoiser(z, t, atom_count=atom_count, condition=tokens)
 
         latent = draw(
             denoise,
@@ -194,10 +254,19 @@ class RobustProfile(Profile):
             jump=self.config.jump,
             prior=self._standardised(p.draw(self._noise(count, generator, tokens.device))),
         )
+        scale = (code.bond * said.stretch.exp() / self.config.bond).expand(count)
+        return self._decoded(self.latent_mean + latent * self._spread(), atom_count, scale)
+
+    def _encoded(self, positions: Tensor, atom_count: Tensor) -> Gaussian:
+        rows = self.config.rows
+        some = torch.cat([evenly(atom_count, rows), evenly(atom_count, self.config.columns)], 1)
+        return self.encoder(pair_matrix(taken(positions, some), self.config.target)[:, :rows, rows:], atom_count)
+
+    def _decoded(self, latent: Tensor, atom_count: Tensor, scale: Tensor) -> Generated:
         places = int(atom_count.max())
         present = atom_mask(atom_count, places)
-        points = self.decoder(self.latent_mean + latent * self._spread(), atom_count, places)
-        return Generated(affinity(points, mask=present), present)
+        chosen = torch.arange(places, device=latent.device).expand(len(latent), -1)
+        return Generated(affinity(self.decoder(latent, atom_count, chosen), mask=present), present, scale)
 
     def _standardised(self, latent: Tensor) -> Tensor:
         return (latent - self.latent_mean) / self._spread()
@@ -207,3 +276,10 @@ class RobustProfile(Profile):
 
     def _noise(self, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
         return torch.randn(count, self.config.tokens, self.config.channels, generator=generator).to(device)
+
+
+def _axes(examples: Examples) -> Tensor:
+    """Logarithms of the spreads along the principal axes in bonds, the longest first."""
+    x = examples.positions / examples.bond[:, None, None]
+    moments = torch.linalg.eigvalsh(x.mT @ x / examples.atom_count[:, None, None]).flip(1)
+    return moments.clamp(min=_FLATTEST**2).log() / 2
