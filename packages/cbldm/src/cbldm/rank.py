@@ -121,8 +121,8 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
         candidates: Refined structures in any order.
 
     Returns:
-        Best first; of structures with the same distances (within 0.02 Å) only the best. Mirror images have the same
-        distances and the same G.
+        Best first; of structures with the same distances (within 0.02 Å) only the one made by fewest moves, and of
+        these the best. Mirror images have the same distances and the same G.
     """
     kept = _distinct(candidates)
     weights = posterior_weights(np.array([each.score for each in kept]))
@@ -151,10 +151,10 @@ def families(candidates: Sequence[RefinedStructure], *, alike: float = SAME_CURV
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     kept: list[Candidate] = []
     seen: dict[int, list[np.ndarray]] = {}
-    for candidate in sorted(candidates, key=lambda each: each.score):
+    for candidate in sorted(candidates, key=lambda each: (each.moves, each.score)):
         distances = np.sort(pdist(candidate.atoms.positions))
         alike = seen.setdefault(len(candidate.atoms), [])
         if all(np.sqrt(np.square(distances - other).mean()) > SAME_STRUCTURE for other in alike):
             alike.append(distances)
             kept.append(candidate)
-    return kept
+    return sorted(kept, key=lambda each: each.score)

@@ -37,6 +37,8 @@ _OF_ONE_TYPE = 3
 """Of these, how many may be of one structure type."""
 _WORSE = 0.2
 """By how much their Rw may be greater than that of the best."""
+_EXPLAINED = 1e-3
+"""Rw of a candidate that leaves nothing to search for."""
 
 
 def recover(
@@ -125,7 +127,7 @@ def recover(
         return _refine(proposal, target, search, delta2, qdamp)
 
     found = rank(list(stage(in_threads(refined, proposals), "refine", total=len(proposals))))
-    if shape == "search":
+    if shape == "search" and found[0].rw > _EXPLAINED:
         found = rank([*found, *_reshape(found, target, search, delta2, qdamp, max_atoms)])
     kept = found[:candidates]
     if positions == "relax":

@@ -26,9 +26,11 @@ EFFORT = 1.5e9
 result twice."""
 _ROUNDS = 5
 """Times that dilation and Biso are refined anew for the shape found."""
-_BRANCHES = 12
+_BRANCHES = 16
 """Moves that are followed although they do not pay at once, the best of all."""
 _BRANCH_LENGTH = 30
+_SINGLES = 4
+"""Of the moves followed so, at most how many add one atom, and how many remove one."""
 _SWAPPED = (40, 80)
 """Atoms, and sites, tried for a swap: those whose own move costs least."""
 _SAME_LAYER = 0.08
@@ -144,8 +146,7 @@ class _Search:
         return state, moves
 
     def _branch(self, landscape: Landscape, state: State, rw: float) -> tuple[State, float, int] | None:
-        tried = self._judged(landscape, state)
-        tried.sort(key=lambda each: each[0])
+        tried = sorted(self._judged(landscape, state, singles=_SINGLES), key=lambda each: each[0])
         for _, move in tried[:_BRANCHES]:
             if self.effort <= 0:
                 break
@@ -167,18 +168,18 @@ class _Search:
             moves += 1
         return state, rw, moves
 
-    def _judged(self, landscape: Landscape, state: State) -> list[tuple[float, Move]]:
-        """Rw after each move; of single atoms only after the best."""
+    def _judged(self, landscape: Landscape, state: State, singles: int = 1) -> list[tuple[float, Move]]:
+        """Rw after each move; of single atoms only after the best that come and the best that go."""
         coordination = landscape.coordination(state)
         atoms = state.atoms
         free = np.flatnonzero(~state.occupied & (coordination > 0))
         judged = []
         if len(free) and len(atoms) < self.max_atoms:
             rw = landscape.rw(state.g + state.gain[free])
-            judged.append((float(rw.min()), Move(free[[rw.argmin()]], _NONE)))
+            judged += [(float(rw[k]), Move(free[[k]], _NONE)) for k in np.argsort(rw, kind="stable")[:singles]]
         if len(atoms) > FEWEST:
             rw = landscape.rw(state.g - state.gain[atoms])
-            judged.append((float(rw.min()), Move(_NONE, atoms[[rw.argmin()]])))
+            judged += [(float(rw[k]), Move(_NONE, atoms[[k]])) for k in np.argsort(rw, kind="stable")[:singles]]
         seen = set()
         for move in _large_moves(landscape, state.occupied, coordination):
             count = len(atoms) + len(move.added) - len(move.removed)

@@ -206,7 +206,7 @@ class SineTransform:
         values, vectors = torch.linalg.eigh(self._gram)
         kept = values > _UNSEEN * values[-1]
         root = values[kept].sqrt()
-        return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ self._overlap / root).numpy(), self._total
+        return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ self.overlap / root).numpy(), self.total
 
 
 @lru_cache(maxsize=16)
