@@ -18,7 +18,8 @@ from scipy.spatial.distance import pdist
 SETTINGS = SimulationSettings(qmin=0.9, qmax=24.0, qdamp=0.03, biso=0.45, delta2=2.5, scale=0.7, noise=0.005, seed=4)
 
 
-search = partial(recover, positions="held")  # the last stage, which changes no order, has a test of its own
+# The last stages have tests of their own.
+search = partial(recover, positions="held", shape="held")
 
 
 def simulated(kind: str, parameters: tuple[int, ...], *, element: str = "Pt", bond: float) -> PairDistribution:

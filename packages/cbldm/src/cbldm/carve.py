@@ -13,6 +13,7 @@ from .data.clusters import Geometry, StructureType
 from .data.crystals import crystal_of
 
 _HALF_BONDS = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5))
+_TWIN = "ABCBA"
 _THINNEST = 0.35
 """Least radius of gyration along an axis, in bonds: that of a plane of atoms would be nothing."""
 
@@ -34,13 +35,11 @@ def axes_of(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3"]:
     return np.sqrt(np.maximum(values[::-1], 0))
 
 
-def carve(
-    kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *, centres: int = 2
-) -> list[Geometry]:
+def carve(kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *, centres: int = 2) -> list[Geometry]:
     """Ellipsoids of a number of atoms, cut from the crystal of a type, their axes along the crystal's in every order.
 
     Args:
-        kind: Structure type.
+        kind: Structure type; a twin has its plane in the middle.
         atom_count: Number of atoms.
         axes: Radii of gyration, in bonds.
         centres: How many points of the crystal to cut about: an atom first, then points half a bond from it.
@@ -51,7 +50,8 @@ def carve(
     >>> [each.atom_count for each in carve("Ico", 13, np.ones(3), centres=1)]
     [13]
     """
-    points = crystal_of(Geometry(kind, (), np.zeros((1, 3)))).points
+    variant = f"layers {_TWIN}, drawn" if kind == "Twin" else "drawn"
+    points = crystal_of(Geometry(kind, (), np.zeros((1, 3)), variant)).points
     origin = points[np.linalg.norm(points, axis=1).argmin()]
     lengths = np.maximum(axes, _THINNEST)
     near = points[np.linalg.norm(points - origin, axis=1) < 4 * lengths.max() + 2]
@@ -61,5 +61,5 @@ def carve(
             gauge = np.linalg.norm((near - origin - half) / np.array(order), axis=1)
             kept = np.sort(np.argsort(gauge, kind="stable")[:atom_count])
             positions = near[kept] - near[kept].mean(axis=0)
-            found.setdefault(kept.tobytes(), Geometry(kind, (), positions, f"{atom_count} atoms, drawn"))
+            found.setdefault(kept.tobytes(), Geometry(kind, (atom_count,), positions, variant))
     return list(found.values())
