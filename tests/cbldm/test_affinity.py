@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cbldm.affinity import affinity, atom_mask, centred, pair_mask, squared_distances
+from cbldm.affinity import WIDTH, affinity, atom_mask, centred, pair_mask, pair_matrix, squared_distances
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -69,3 +69,19 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     x = cloud(1, 4).requires_grad_()
     mask = torch.tensor([True, True, True, False])
     assert torch.autograd.gradcheck(lambda p: affinity(p, mask=mask, width=50.0), x)
+
+
+def test_distances_in_the_place_of_the_affinity_are_in_its_unit() -> None:
+    x = cloud(0, 9)
+    found = pair_matrix(x, "distance")
+    expected = torch.cdist(x, x) / WIDTH**0.5
+    assert (found - expected)[~torch.eye(9, dtype=torch.bool)].abs().max() < 1e-4
+    assert (torch.exp(-found.square()) - pair_matrix(x, "affinity")).abs().max() < 2e-6
+    assert torch.equal(pair_matrix(x, "affinity"), affinity(x))
+
+
+def test_the_gradient_of_distances_is_finite_where_atoms_meet() -> None:
+    x = torch.zeros(2, 3, requires_grad=True)
+    pair_matrix(x, "distance").sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.zeros(2, 3))

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.io import write
 from cbldm import Proposal, Search, SimulationSettings, recover, simulate
 from cbldm.data.clusters import build_geometry, library
+from cbldm.data.extended import save_library
 from cbldm.proposals import FromStructures, read_library
 from cbldm.refine import Parameters
 from cbldm.target import Target, select_target
@@ -92,9 +93,27 @@ def test_what_is_no_library(tmp_path: Path, name: str, content: str, message: st
         read_library(tmp_path)
 
 
+def test_a_file_of_geometries_is_searched_in_the_place_of_the_library(tmp_path: Path) -> None:
+    path = tmp_path / "few.h5"
+    save_library(path, library(max_atoms=20), {})
+    result = recover(
+        simulate(Atoms("Pt13", positions=X), SETTINGS), element="Pt", library=path, max_atoms=15, positions="held"
+    )
+    assert (result[0].label, result[0].source) == ("Ico 2", "library")
+    assert result.searched == len(library(max_atoms=15))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"few\.h5: no library of clusters \(.*\); make it anew with cbldm library"):
+        recover(simulate(odd_cluster(), SETTINGS), element="Pt", library=path)
+    with pytest.raises(FileNotFoundError, match=r"none\.h5: no such library; make it with cbldm library extended -o"):
+        recover(simulate(odd_cluster(), SETTINGS), element="Pt", library=str(tmp_path / "none.h5"))
+
+
 def test_a_library_that_is_not_there(tmp_path: Path) -> None:
     curve = simulate(odd_cluster(), SETTINGS)
-    with pytest.raises(FileNotFoundError, match=r"mine: no such library; name one \(deepstruc.*\) or a folder"):
+    with pytest.raises(
+        FileNotFoundError, match=r"mine: no such library; name one \(.*extended\), an .h5 file or a folder"
+    ):
         recover(curve, element="Pt", library=tmp_path / "mine")
     far = Atoms("Pt2", positions=[[0, 0, 0], [0, 0, 1e6]])
     with pytest.raises(ValueError, match="too much for a cluster"):

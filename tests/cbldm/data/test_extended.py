@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +106,31 @@ def test_a_library_is_saved_and_loaded(tmp_path: Path) -> None:
         assert np.allclose(a.positions, b.positions, atol=1e-6)
 
 
-def test_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CBLDM_CACHE", str(tmp_path))
     settings = ExtendedLibrary(shapes=10, variants=10, max_atoms=20)
     first = kept_library(settings)
     file = next(cache_folder().glob("extended-*.h5"))
     before = file.stat().st_mtime_ns
+    assert capsys.readouterr().err.splitlines() == [f"the extended library is made once, in a minute or two: {file}"]
     assert kept_library(settings) is first
     assert file.stat().st_mtime_ns == before
+    assert not capsys.readouterr().err
+    file.write_bytes(b"half")
+    assert len(kept_library(settings)) == len(first)
+    monkeypatch.delenv("CBLDM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert cache_folder() == tmp_path / "user" / "cbldm"
+
+
+def test_who_needs_it_while_it_is_made_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CBLDM_CACHE", str(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(kept_library, [ExtendedLibrary(shapes=20, variants=20, max_atoms=20)] * 4))
+    assert [len(each) for each in found] == [len(found[0])] * 4
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

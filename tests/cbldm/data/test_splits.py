@@ -104,6 +104,28 @@ def test_what_is_searched_knows_nothing_of_the_test(geometries: tuple[Geometry, 
     assert split_library("random", geometries).searchable(geometries, another).all()
 
 
+def test_what_was_made_of_the_test_is_not_searched(geometries: tuple[Geometry, ...]) -> None:
+    """A strained or relaxed cluster is kin of none by its distances, but its parent tells."""
+    split = split_library("geometry", library())
+    allowed = split.searchable(library(), geometries)
+    children = [k for k, each in enumerate(geometries) if each.parent is not None and not allowed[each.parent]]
+    assert children
+    assert not allowed[children].any()
+    histograms_alone = kin_of(geometries, [library()[int(k)] for k in split.test.places])
+    assert not histograms_alone[children].all()
+
+
+@pytest.mark.parametrize("name", ["type", "size"])
+def test_nothing_of_a_tested_type_or_size_is_searched(name: str, geometries: tuple[Geometry, ...]) -> None:
+    split = split_library(name, library())
+    found = [each for each, may in zip(geometries, split.searchable(library(), geometries), strict=True) if may]
+    assert found
+    if name == "size":
+        assert max(each.atom_count for each in found) <= LARGEST_TRAINED
+    else:
+        assert not {each.type for each in found} & set(TYPES_TESTED)
+
+
 def test_splits_are_drawn_by_seed(geometries: tuple[Geometry, ...]) -> None:
     first, again, other = (split_library("geometry", geometries, seed=seed) for seed in (0, 0, 1))
     assert sides(first) == sides(again) != sides(other)

@@ -73,7 +73,7 @@ def test_figures_of_an_answer() -> None:
         "n_held": 1.0,
         "n_held_size": 2.0,
         "n_true_chance": 0.6,
-        "seconds_per_candidate": 2.0,
+        "seconds_per_candidate": 1.5,
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["bond_error_proposed"] == pytest.approx(0.1 / 2.8)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from cbldm.config import CurveSource
+from cbldm.decode import decode
 from cbldm.diffusion.samplers import Ddim, Ddpm
 from cbldm.examples import ExampleSource
 from cbldm.profiles import Examples, Robust
@@ -111,6 +112,31 @@ def test_the_size_of_a_cluster_is_not_in_its_latent(examples: Examples) -> None:
     with torch.no_grad():
         a, b = (float(profile.loss("latents", each, generator(0, "a"))["misfit"]) for each in (examples, larger))
     assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_distances_may_stand_in_the_place_of_the_affinity(examples: Examples) -> None:
+    """They are what the encoder sees and what is compared; what is drawn is the affinity of points either way."""
+    plain = built().eval()
+    other = replace(SMALL, target="distance", sampled=SMALL.atoms).build().eval()
+    other.load_state_dict(plain.state_dict())
+    positions = examples.positions * (2.8 / examples.bond)[:, None, None]
+    noise = torch.randn(8, 3, 4, generator=generator(0, "a"))
+    with torch.no_grad():
+        assert not torch.allclose(
+            plain._encoded(positions, examples.atom_count).mean, other._encoded(positions, examples.atom_count).mean
+        )
+        said = other.loss("latents", examples, generator(0, "a"))
+        z = other._encoded(positions, examples.atom_count).draw(noise)
+        places = torch.arange(positions.shape[1]).expand(8, -1)
+        points = other.decoder(z, examples.atom_count, places)
+        squares = [
+            (torch.cdist(a[:n], a[:n]) - torch.cdist(b[:n], b[:n])).square().mean() / 260
+            for a, b, n in zip(points, positions, examples.atom_count.tolist(), strict=True)
+        ]
+        curve = type(examples.curves)(*(each[:1] for each in examples.curves))
+        drawn = other.generate(curve, 2, generator(0, "a"))
+    assert float(said["misfit"]) == pytest.approx(float(torch.stack(squares).mean().sqrt()), rel=2e-3)
+    assert decode(drawn.affinity.double(), mask=drawn.present).residual.max() < 1e-5
 
 
 def test_heads_that_do_not_share_the_width_are_told() -> None:

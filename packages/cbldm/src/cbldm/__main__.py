@@ -75,7 +75,9 @@ def recover(
         qdamp_refinement: Refine qdamp where it pays for itself, or hold it.
         positions: Move the atoms of the ten best as a last stage, with a figure of its own, or hold them.
         restraint: Width of the restraint on each coordinate in that stage, Å.
-        library: Which library to search, or a folder of your own structures, which are searched beside it.
+        library: Which library to search: deepstruc, extended (tens of thousands of clusters; the first time it is made,
+            which takes a minute or two), an .h5 file that `cbldm library` made, or a folder of your own structures,
+            which are searched beside deepstruc.
         max_atoms: Largest cluster of the library to try.
     """
     options = {

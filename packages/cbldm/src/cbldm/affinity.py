@@ -1,11 +1,17 @@
 """The Gaussian affinity of a cluster: what the model generates in the place of coordinates."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 WIDTH = 260.0
 """t of the affinity, Å² (Cao et al., arXiv 2509.01370)."""
+PairMatrix = Literal["affinity", "distance"]
+"""What of each pair of atoms is looked at."""
+_ROUND = 1e-6
+"""Added to a square before its root is taken, whose derivative is finite then."""
 
 
 def atom_mask(counts: Int[Tensor, "*batch"], atoms: int) -> Bool[Tensor, "*batch atoms"]:
@@ -48,6 +54,25 @@ def affinity(
     """
     w = torch.exp(-squared_distances(positions, mask=mask) / width)
     return w if mask is None else w * pair_mask(mask)
+
+
+def pair_matrix(positions: Float[Tensor, "*batch atoms d"], kind: PairMatrix) -> Float[Tensor, "*batch atoms atoms"]:
+    r"""The affinity of points, or in its place their distances in its unit, $\sqrt{\lVert x_i - x_j \rVert^2 / t}$.
+
+    Args:
+        positions: Cartesian coordinates, Å.
+        kind: Which of them.
+
+    Returns:
+        The matrix; a distance of zero comes as a thousandth.
+
+    >>> x = torch.tensor([[0.0, 0, 0], [WIDTH**0.5, 0, 0]])
+    >>> [round(float(pair_matrix(x, kind)[0, 1]), 3) for kind in ("affinity", "distance")]
+    [0.368, 1.0]
+    """
+    if kind == "affinity":
+        return affinity(positions)
+    return (squared_distances(positions) / WIDTH + _ROUND).sqrt()
 
 
 def squared_distances(

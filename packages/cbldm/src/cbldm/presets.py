@@ -43,6 +43,11 @@ _TINY_PAPER = Paper(
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
     "robust-geometry": TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(6000, 8000, 6000)),
+    "robust-distance": TrainConfig(
+        profile=Robust(target="distance"),
+        data=CurveSource(library="extended", split="geometry"),
+        steps=(6000, 8000, 6000),
+    ),
     "robust-random": TrainConfig(data=CurveSource(split="random", distinct=60_000), steps=(4000, 8000, 4000)),
     "robust-size": TrainConfig(data=CurveSource(library="extended", split="size"), steps=(6000, 8000, 6000)),
     "robust-smoke": TrainConfig(

@@ -96,7 +96,12 @@ class FromLibrary:
     def propose(self, target: Target, search: Search) -> list[Proposal]:
         """Hold every geometry against the curve, at every dilation."""
         matches = retrieve(
-            target, self.geometries, element=search.element, bond=search.bond, dilations=search.dilations
+            target,
+            self.geometries,
+            element=search.element,
+            bond=search.bond,
+            dilations=search.dilations,
+            count=search.count,
         )
         return [
             Proposal(
@@ -107,7 +112,7 @@ class FromLibrary:
                 match.start,
                 match.rw,
             )
-            for match in matches[: search.count]
+            for match in matches
         ]
 
 
@@ -162,7 +167,7 @@ def read_library(folder: Path) -> FromStructures:
     'dimer.xyz'
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such library; name one (deepstruc) or a folder of structures")
+        raise FileNotFoundError(f"{folder}: no such library; name one (deepstruc, extended), an .h5 file or a folder")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in STRUCTURE_FILES and path.is_file())
     if not files:
         raise ValueError(f"{folder}: it holds no structure ({', '.join(STRUCTURE_FILES)}); give another --library")

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from .data import clusters
 from .data.clusters import LibraryName
 from .data.elements import metallic_bond, require_element, single_metal
+from .data.extended import load_library
 from .data.gr import PairDistribution
 from .pairs import pairs_of
 from .posterior import Distribution
@@ -61,8 +62,8 @@ def recover(
         positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
             with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
-        library: Which library; a folder of one's own structures is searched beside the first. None where nothing but
-            the `proposers` is asked.
+        library: Which library, or an `.h5` file that `cbldm library` made; a folder of one's own structures is searched
+            beside the first. None where nothing but the `proposers` is asked.
         proposers: Further sources of candidates.
         max_atoms: Largest cluster of the library.
         settings: Fit range, weights and instrument.
@@ -129,6 +130,8 @@ def _libraries(library: LibraryName | str | Path | None, max_atoms: int) -> list
         return []
     if library in get_args(LibraryName):
         return [FromLibrary(clusters.library(library, max_atoms=max_atoms))]  # type: ignore[arg-type]
+    if Path(library).suffix == ".h5":
+        return [FromLibrary(clusters.smaller(load_library(library), max_atoms))]
     own = read_library(Path(library))
     return [own, FromLibrary(clusters.library(max_atoms=max_atoms))]
 

@@ -165,8 +165,8 @@ class SineTransform:
                 f"{target.name}: {len(target.r)} points up to {target.r[-1]:g} Å with qmax {target.qmax:g} 1/Å are too "
                 f"much for a cluster {dmax:.6g} Å wide; lower --rmax or --qmax, thin its points or look for stray atoms"
             )
-        self.q, self.matrix, self._overlap, self._gram = _transform(target, nodes)
-        self._total = float(np.square(target.weighted(target.g)).sum())
+        self.q, self.matrix, self.overlap, self._gram = _transform(target, nodes)
+        self.total = float(np.square(target.weighted(target.g)).sum())
 
     def __call__(self, f: Float[Tensor, "*curves nq"]) -> Float[Tensor, "*curves points"]:
         """G of each F, Å⁻²."""
@@ -178,9 +178,22 @@ class SineTransform:
         The best scale leaves $R_w^2 = 1 - \langle G^{obs}, G\rangle^2 / (\|G^{obs}\|^2 \|G\|^2)$, and both products
         are a linear and a quadratic form in F.
         """
-        overlap = (f @ self._overlap).clamp(min=0)
+        overlap = (f @ self.overlap).clamp(min=0)
         norm = ((f @ self._gram) * f).sum(-1)
-        return (1 - overlap**2 / (self._total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
+        return (1 - overlap**2 / (self.total * norm).clamp(min=1e-300)).clamp(min=0).sqrt()
+
+    def root(self, damping: Float[Tensor, " nq"]) -> Float[Tensor, "nq rank"]:
+        r"""The matrix R of fewest columns with $\|f R\| = \|G\|$ (as the points are weighted), where F is f · damping.
+
+        Args:
+            damping: Factor for each node.
+
+        Returns:
+            R, without what adds less than a millionth of what the most visible F of that size would.
+        """
+        values, vectors = torch.linalg.eigh(damping[:, None] * self._gram * damping)
+        kept = values > 1e-6 * values[-1]
+        return vectors[:, kept] * values[kept].sqrt()
 
 
 @lru_cache(maxsize=16)

@@ -227,6 +227,8 @@ def smaller(geometries: Sequence[Geometry], max_atoms: int) -> tuple[Geometry, .
     >>> len(smaller(library(), 100))
     156
     """
+    if all(each.atom_count <= max_atoms for each in geometries):
+        return tuple(geometries)
     first: dict[int, int] = {}
     kept: list[Geometry] = []
     for place, geometry in enumerate(geometries):

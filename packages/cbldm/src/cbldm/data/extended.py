@@ -3,9 +3,11 @@
 It is made in parts (see `parts`), the same to the byte for the same settings, and kept as one compact HDF5 file.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -209,6 +211,12 @@ def load_library(path: str | Path) -> tuple[Geometry, ...]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such library; make it with cbldm library extended -o {path}")
+    made = path.stat()
+    return _read(path, made.st_mtime_ns, made.st_size)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, *_stamp: int) -> tuple[Geometry, ...]:
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != _FORMAT or file.attrs["types"] != json.dumps(get_args(StructureType)):
@@ -230,14 +238,24 @@ def kept_library(settings: ExtendedLibrary = EXTENDED) -> tuple[Geometry, ...]:
     """
     told = json.dumps({"version": VERSION, **asdict(settings)}, sort_keys=True)
     path = cache_folder() / f"extended-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}.h5"
-    if not path.is_file():
-        make_library(path, settings)
-    return _loaded(path)
+    found = _whole(path)
+    if found is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # who comes meanwhile waits for it
+            found = _whole(path)
+            if found is None:
+                print(f"the extended library is made once, in a minute or two: {path}", file=sys.stderr, flush=True)
+                make_library(path, settings)
+                found = load_library(path)
+    return found
 
 
-@lru_cache(maxsize=2)
-def _loaded(path: Path) -> tuple[Geometry, ...]:
-    return load_library(path)
+def _whole(path: Path) -> tuple[Geometry, ...] | None:
+    try:
+        return load_library(path)
+    except (FileNotFoundError, ValueError):  # not there, or damaged
+        return None
 
 
 def cache_folder() -> Path:

@@ -90,12 +90,13 @@ class Split:
     def searchable(self, library: Sequence[Geometry], searched: Sequence[Geometry]) -> Bool[np.ndarray, " searched"]:
         """What of a library may be searched for the clusters of the test.
 
-        Where geometries are held out, by the splits `geometry`, `type` and `size`, these and their kin are left out
-        of whatever is searched; the other splits know each geometry, and leave out none.
+        Where geometries are held out, by the splits `geometry`, `type` and `size`, these, their kin and what was made
+        from either are left out of whatever is searched, and so is all of a tested type or size; the other splits know
+        each geometry, and leave out none.
 
         Args:
             library: The library that was split.
-            searched: Any library, the same or another.
+            searched: Any library, the same or another, whole: its parents are places in it.
 
         Returns:
             True for each geometry that may be.
@@ -103,7 +104,13 @@ class Split:
         if self.name in ("random", "instrument"):
             return np.ones(len(searched), dtype=bool)
         held = np.concatenate([self.test.places, self.validation.places])
-        return ~kin_of(searched, [library[int(k)] for k in np.unique(held)])
+        allowed = ~kin_of(searched, [library[int(k)] for k in np.unique(held)])
+        if self.name != "geometry":
+            allowed &= ~_tested(self.name, searched)
+        for k, each in enumerate(searched):  # a relaxed or strained cluster is kin of none by its distances
+            if each.parent is not None and not allowed[each.parent]:
+                allowed[k] = False
+        return allowed
 
 
 def split_library(name: SplitName, library: Sequence[Geometry], *, seed: int = 0) -> Split:
@@ -139,10 +146,8 @@ def split_library(name: SplitName, library: Sequence[Geometry], *, seed: int = 0
         case "geometry":
             sides = _deal(random, families(library), everything, PARTS)
             split = Split(name, *(Side(side) for side in sides))
-        case "type":
-            split = _held_out(random, name, library, np.array([each.type in TYPES_TESTED for each in library]))
-        case "size":
-            split = _held_out(random, name, library, np.array([each.atom_count > LARGEST_TRAINED for each in library]))
+        case "type" | "size":
+            split = _held_out(random, name, library, _tested(name, library))
         case "instrument":
             split = Split(name, Side(everything, variation=GOOD), Side(everything, variation=GOOD), _poor(everything))
         case _:
@@ -151,6 +156,13 @@ def split_library(name: SplitName, library: Sequence[Geometry], *, seed: int = 0
         if not len(side.places):
             raise ValueError(f"split {name} of {len(library)} geometries leaves a side empty; give a larger library")
     return split
+
+
+def _tested(name: SplitName, library: Sequence[Geometry]) -> Bool[np.ndarray, " geometries"]:
+    """Which clusters the splits `type` and `size` ask about."""
+    return np.array(
+        [each.type in TYPES_TESTED if name == "type" else each.atom_count > LARGEST_TRAINED for each in library]
+    )
 
 
 def _poor(places: Int[np.ndarray, " clusters"]) -> Side:

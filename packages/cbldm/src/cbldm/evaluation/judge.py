@@ -1,6 +1,6 @@
 """One answer held against what is true: a record of its candidates, which JSON can hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from scipy.spatial.distance import pdist
 
 from ..metrics import rw
 from ..pairs import pairs_of
-from ..rank import Candidate, Recovery
+from ..rank import Candidate
 from ..refine import Model, Parameters
 from ..target import Target
 from .alignment import align
 from .cases import Case
+from .methods import Answer
 
 Record = dict[str, Any]
 
@@ -25,25 +26,37 @@ _STEP = 0.1
 """Of the histograms that candidates are compared by, Å."""
 
 
-def judge(recovery: Recovery, case: Case) -> Record:
+def judge(answer: Answer, case: Case) -> Record:
     """What an answer is worth, candidate by candidate.
 
     Args:
-        recovery: The answer.
+        answer: What a method says.
         case: The curve and what is true of it.
 
     Returns:
         Numbers of atoms, residuals at each stage, alignments with the truth, distributions.
     """
-    truth = case.truth
+    truth, recovery = case.truth, answer.recovery
+    if recovery is None:
+        nothing: Record = {"in_scope": False, "searched": 0, "atom_count": {}, "structure_type": {}, "candidates": []}
+        return {**nothing, "diversity": 0.0, **_head(answer)}
     return {
         "in_scope": bool(recovery.in_scope),
         "searched": recovery.searched,
-        "atom_count": {str(n): _rounded(p) for n, p in recovery.atom_count.items() if p > _LEAST},
-        "structure_type": {name: _rounded(p) for name, p in recovery.structure_type.items() if p > _LEAST},
+        "atom_count": _kept(recovery.atom_count),
+        "structure_type": _kept(recovery.structure_type),
         "candidates": [_candidate(each, recovery.target, truth, case.biso) for each in recovery],
         "diversity": _rounded(diversity([each.atoms.positions for each in recovery[:10]])),
+        **_head(answer),
     }
+
+
+def _head(answer: Answer) -> Record:
+    return {} if answer.head is None else {"head": _kept(answer.head)}
+
+
+def _kept(chances: Mapping[Any, float]) -> dict[str, float]:
+    return {str(outcome): _rounded(p) for outcome, p in chances.items() if p > _LEAST}
 
 
 def _candidate(each: Candidate, target: Target, truth: Atoms | None, biso: float | None) -> Record:

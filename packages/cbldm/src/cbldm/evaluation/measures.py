@@ -67,7 +67,7 @@ def figures(record: Record) -> Figures:
         "in_scope": float(record["in_scope"]),
         "seconds": record["seconds"],
         "cpu_seconds": record["cpu_seconds"],
-        "seconds_per_candidate": record["seconds"] / max(1, len(record["candidates"])),
+        "seconds_per_candidate": record["cpu_seconds"] / max(1, len(record["candidates"])),
     }
     if "true_atoms" not in record:
         return found
@@ -92,6 +92,9 @@ def figures(record: Record) -> Figures:
         "type_exact": float(bool(best) and first["type"] == record["true_type"]),
         **_calibration(record["atom_count"], n),
     }
+    if record.get("head"):
+        said = _calibration(record["head"], n)
+        found |= {"head_likeliest": said["n_likeliest"], "head_confidence": said["n_confidence"]}
     return found
 
 
@@ -118,6 +121,8 @@ def _least(values: Sequence[float | None]) -> float | None:
 
 
 def _calibration(chances: Mapping[str, float], atoms: int) -> Figures:
+    if not chances:
+        return {"n_likeliest": 0.0, "n_confidence": None, "n_held": 0.0, "n_held_size": None, "n_true_chance": 0.0}
     likeliest = max(chances, key=lambda n: chances[n])
     total, held = 0.0, set()
     for name in sorted(chances, key=lambda n: -chances[n]):
@@ -136,7 +141,8 @@ def _calibration(chances: Mapping[str, float], atoms: int) -> Figures:
 
 SHARES = (
     *("n_exact", "n_exact_10", "type_exact", "success_1", "success_10", "success_moved_10"),
-    *("n_likeliest", "n_confidence", "n_held", "n_true_chance", "in_scope", "coverage", "diversity"),
+    *("n_likeliest", "n_confidence", "n_held", "n_true_chance", "head_likeliest", "head_confidence"),
+    *("in_scope", "coverage", "diversity"),
 )
 """Figures whose mean is told; of the others the median and the quartiles."""
 
@@ -175,6 +181,10 @@ def summary(records: Sequence[Record]) -> dict[str, float | Spread | None]:
     return found
 
 
+ENOUGH = 10
+"""Geometries from which on a bootstrap over them is taken for evidence."""
+
+
 class Comparison(NamedTuple):
     """What one method has over another in a figure.
 
@@ -194,8 +204,8 @@ class Comparison(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return not self.difference.low <= 0 <= self.difference.high
+        """Whether the interval leaves zero out, and is of enough geometries to mean anything."""
+        return self.groups >= ENOUGH and not self.difference.low <= 0 <= self.difference.high
 
 
 COMPARED = ("success_10", "n_exact", "rw_refined_10")

@@ -1,16 +1,28 @@
 """What answers a curve: searches of what may be searched, of a model's draws, or of both."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-from ..data.clusters import Geometry
+from ase import Atoms
+from papertrio_shared.run import CONFIG, read_config
+
+from ..baselines.retrieval import scan
 from ..data.gr import PairDistribution
-from ..proposals import FromLibrary, Proposer
+from ..pairs import Pairs, pairs_of
+from ..profiles import Profile
+from ..profiles.sampling import Sampling
+from ..proposals import Proposal, Proposer, Search
 from ..rank import Recovery
-from ..recover import Positions, recover
+from ..recover import REFINED_AT_LEAST, Positions, recover
+from ..sample import Samples, load_profile, sample
+from ..target import Target
 
-METHODS = ("retrieval",)
+METHODS = ("retrieval", "model", "both", "diffusion", "prior")
+"""Retrieval alone; a model's draws alone; both. Then a model's draws without its shortcut, and by its prior alone."""
+_SAMPLING: dict[str, Sampling] = {"diffusion": "diffusion", "prior": "prior"}
 
 
 class Question(NamedTuple):
@@ -25,6 +37,18 @@ class Question(NamedTuple):
     bond: float
 
 
+class Answer(NamedTuple):
+    """What a method says of a curve.
+
+    Attributes:
+        recovery: Candidates, best first, with a distribution over numbers of atoms; None where there is none.
+        head: What a model says of the number of atoms before anything is drawn; None without one.
+    """
+
+    recovery: Recovery | None
+    head: Mapping[int, float] | None = None
+
+
 class Method(Protocol):
     """A way from a curve to ranked candidates."""
 
@@ -32,8 +56,8 @@ class Method(Protocol):
     def name(self) -> str:
         """What it is called in tables."""
 
-    def answer(self, gr: PairDistribution, question: Question, *, count: int, seed: int) -> Recovery:
-        """Candidates for a curve, best first, with a distribution over numbers of atoms."""
+    def answer(self, gr: PairDistribution, question: Question, *, count: int, seed: int) -> Answer:
+        """Candidates for a curve, which is all that is known but for the question."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,43 +67,155 @@ class SearchMethod:
     Attributes:
         name: What it is called in tables.
         proposers: Where candidates come from.
-        positions: Whether the atoms of the best are moved in the end.
+        profile: A model that draws candidates; None for none.
+        sampling: Another way to sample it than it was trained for.
+        options: Further arguments of `recover`.
     """
 
     name: str
-    proposers: Sequence[Proposer]
-    positions: Positions = "held"
+    proposers: Sequence[Proposer] = ()
+    profile: Profile | None = None
+    sampling: Sampling | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def answer(self, gr: PairDistribution, question: Question, *, count: int, seed: int) -> Recovery:
-        """Search the sources."""
-        return recover(
+    def answer(self, gr: PairDistribution, question: Question, *, count: int, seed: int) -> Answer:
+        """Search the sources, and what the model draws."""
+        proposers, head = list(self.proposers), None
+        if self.profile is not None:
+            draws = max(REFINED_AT_LEAST, 2 * count)
+            drawn = sample(gr, self.profile, count=draws, element=question.element, seed=seed, sampling=self.sampling)
+            head = {n: float(p) for n, p in enumerate(drawn.atom_count)}
+            if usable := usable_draws(drawn):
+                proposers.append(FromDraws(usable, max(drawn.type, key=lambda name: drawn.type[name], default="drawn")))
+        if not proposers:
+            return Answer(None, head)
+        found = recover(
             gr,
             element=question.element,
             bond=question.bond,
             candidates=count,
             seed=seed,
-            positions=self.positions,
             library=None,
-            proposers=self.proposers,
+            proposers=proposers,
+            **self.options,
         )
+        return Answer(found, head)
 
 
-def build_method(name: str, searched: Sequence[Geometry], positions: Positions) -> Method:
+@dataclass(frozen=True, eq=False)
+class FromDraws:
+    """The structures that a model has drawn for the curve.
+
+    Attributes:
+        structures: The draws and their pairs of atoms.
+        type: What is said of their structure type.
+    """
+
+    structures: Sequence[tuple[Atoms, Pairs]]
+    type: str
+
+    @property
+    def searched(self) -> int:
+        """Number of draws."""
+        return len(self.structures)
+
+    def propose(self, target: Target, search: Search) -> list[Proposal]:
+        """Each draw at the dilation that fits best."""
+        found = []
+        for number, (atoms, pairs) in enumerate(self.structures, 1):
+            start, rw = scan(pairs, target, dilations=search.dilations)
+            found.append(Proposal(f"draw {number}", self.type, "model", atoms, start, rw))
+        return sorted(found, key=lambda each: each.rw)[: search.count]
+
+
+def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:
+    """The draws that have a G: of two atoms at least, none at one place with another.
+
+    Args:
+        samples: Draws of a model.
+
+    Returns:
+        Those, with their pairs.
+    """
+    found = []
+    for atoms in samples:
+        with suppress(ValueError):
+            found.append((atoms, pairs_of(atoms.positions, atoms.get_chemical_symbols())))
+    return found
+
+
+def build_method(name: str, library: Proposer, weights: Path | None = None, *, positions: Positions = "held") -> Method:
     """A method by its name.
 
     Args:
-        name: One of `METHODS`.
-        searched: The geometries that may be searched.
+        name: One of `METHODS`, with what the weights are called behind it where there are several.
+        library: What may be searched.
+        weights: Of the model, for all methods but retrieval.
         positions: Whether the atoms of the best are moved in the end.
 
     Returns:
         The method.
 
     Raises:
-        ValueError: If there is no such method.
+        FileNotFoundError: If there is no such file of weights.
+        ValueError: If there is no such method, or it needs weights and has none, or they cannot be sampled so.
     """
-    match name:
-        case "retrieval":
-            return SearchMethod(name, [FromLibrary(searched)], positions)
-        case _:
-            raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
+    kind = name.split()[0]
+    if kind not in METHODS:
+        raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
+    proposers = [library] if kind in ("retrieval", "both") else []
+    options = {"positions": positions}
+    if kind == "retrieval":
+        return SearchMethod(name, proposers, options=options)
+    if weights is None:
+        raise ValueError(f"method {name}: it asks a model; give its --weights")
+    return SearchMethod(name, proposers, load_profile(weights), _SAMPLING.get(kind), options)
+
+
+def row_names(methods: Sequence[str], weights: Sequence[Path]) -> dict[str, Path | None]:
+    """The rows of the tables: each method, those that ask a model once for each file of weights.
+
+    Args:
+        methods: Of `METHODS`.
+        weights: Files of weights, or folders of runs.
+
+    Returns:
+        Name of each row, and its weights.
+
+    Raises:
+        ValueError: If a method needs weights and there are none, or two of them have one name.
+
+    >>> list(row_names(["retrieval", "model"], [Path("runs/robust")]))
+    ['retrieval', 'model']
+    >>> list(row_names(["retrieval", "model"], [Path("runs/robust"), Path("runs/paper.safetensors")]))
+    ['retrieval', 'model robust', 'model paper']
+    """
+    called = [path.stem if path.suffix == ".safetensors" else path.name for path in weights]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise ValueError(f"weights: two are called {twice[0]}; rename one, which names its rows")
+    rows: dict[str, Path | None] = {}
+    for method in methods:
+        if method == "retrieval":
+            rows[method] = None
+            continue
+        if not weights:
+            raise ValueError(f"method {method}: it asks a model; give its --weights")
+        for name, path in zip(called, weights, strict=True):
+            rows[method if len(weights) == 1 else f"{method} {name}"] = path
+    return rows
+
+
+def trained_split(weights: Path) -> str | None:
+    """What was held out in the training of weights that lie in the folder of their run.
+
+    Args:
+        weights: File of weights, or folder of a run.
+
+    Returns:
+        The name of the split, `"nothing"`, or None where it is not known.
+    """
+    folder = weights if weights.is_dir() else weights.parent
+    if not (folder / CONFIG).is_file():
+        return None
+    data = read_config(folder).get("data", {})
+    return (data["split"] or "nothing") if "split" in data else None

@@ -1,10 +1,12 @@
 """The run of an evaluation: each method on each curve, a line of JSON for each answer; what is answered is kept."""
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,14 +19,17 @@ from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, re
 from ..data.clusters import MAX_ATOMS, LibraryName, library
 from ..data.splits import Split, split_library
 from ..pairs import pairs_of
+from ..proposals import FromLibrary
 from ..recover import Positions
 from ..threads import one_torch_thread
 from .cases import SPLITS, Case, EvaluatedSplit, cases_of, measured_cases
 from .judge import Record, judge
-from .methods import METHODS, Method, Question, build_method
+from .methods import METHODS, Method, Question, build_method, row_names
 from .workers import deal, serve
 
-ANSWERS, SEARCHABLE = "answers.jsonl", "searchable.npy"
+ANSWERS, SEARCHABLE, WEIGHTS = "answers.jsonl", "searchable.npy", "weights.json"
+WEIGHTS_FILE = "weights.safetensors"
+"""In the folder of a training run."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class EvaluateConfig:
 
     Attributes:
         split: How clusters are held out of what is searched and trained with; `experimental` takes measured curves.
-        methods: What answers, each a row of the table.
+        methods: What answers: `retrieval`, `model`, `both`; and the model's draws by `diffusion` without its shortcut,
+            or by its `prior` alone.
+        weights: Of models: files, or folders of runs; with several, each method that asks a model has a row for each.
         library: What retrieval searches, less what is kin to a tested cluster.
         clusters: How many test clusters at most, taken evenly over types and sizes.
         bonds: At how many bond lengths each.
@@ -46,6 +53,7 @@ class EvaluateConfig:
 
     split: EvaluatedSplit = "geometry"
     methods: tuple[str, ...] = ("retrieval",)
+    weights: tuple[Path, ...] = ()
     library: LibraryName = "deepstruc"
     clusters: int = 100
     bonds: int = 1
@@ -80,7 +88,8 @@ def evaluate(config: EvaluateConfig, folder: Path, *, jobs: int = 1) -> list[Rec
     cases = task_cases(config)
     _claim(config, folder)
     answered = read_answers(folder)
-    wanted = [(method, case.name) for case in cases for method in config.methods]
+    rows = row_names(config.methods, config.weights)
+    wanted = [(row, case.name) for case in cases for row in rows]
     waiting = [task for task in wanted if task not in answered]
     failed = []
     _end_torn_line(folder / ANSWERS)
@@ -100,7 +109,7 @@ def evaluate(config: EvaluateConfig, folder: Path, *, jobs: int = 1) -> list[Rec
             f"{len(failed)} of {len(waiting)} answers failed, the first by {first['method']} on {first['case']}: "
             f"{first['error']}; the others are kept in {folder}"
         )
-    return [answered[method, case.name] for method in config.methods for case in cases]
+    return [answered[row, case.name] for row in rows for case in cases]
 
 
 def task_cases(config: EvaluateConfig) -> list[Case]:
@@ -154,6 +163,7 @@ class Worker:
     def __init__(self, config: EvaluateConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.cases = {case.name: case for case in task_cases(config)}
+        self.rows = row_names(config.methods, config.weights)
         self.methods: dict[str, Method] = {}
 
     def answer(self, task: tuple[str, str]) -> Record:
@@ -167,10 +177,17 @@ class Worker:
         """
         method, name = task
         case = self.cases[name]
-        head: Record = {"method": method, "case": name, "group": case.group, **_truth(case)}
+        head: Record = {
+            "method": method,
+            "case": name,
+            "group": case.group,
+            "told": round(case.told, 6),
+            **_truth(case),
+        }
         try:
             if method not in self.methods:
-                self.methods[method] = build_method(method, self._searched(), self.config.positions)
+                positions = self.config.positions
+                self.methods[method] = build_method(method, self.library, self.rows[method], positions=positions)
             curve, question = case.curve(), Question(case.element, case.told)
             start = time.perf_counter(), time.process_time()
             found = self.methods[method].answer(curve, question, count=self.config.candidates, seed=self.config.seed)
@@ -179,9 +196,12 @@ class Worker:
         except (ValueError, OSError, ImportError) as error:
             return {**head, "error": " ".join(str(error).split())}
 
-    def _searched(self) -> list[Any]:
+    @cached_property
+    def library(self) -> FromLibrary:
+        """What may be searched, one for all methods."""
         known = library(self.config.library, max_atoms=self.config.max_atoms)
-        return [each for each, allowed in zip(known, searchable(self.config, self.folder), strict=True) if allowed]
+        allowed = searchable(self.config, self.folder)
+        return FromLibrary([each for each, may in zip(known, allowed, strict=True) if may])
 
 
 def searchable(config: EvaluateConfig, folder: Path) -> np.ndarray:
@@ -226,6 +246,9 @@ def _check(config: EvaluateConfig, jobs: int) -> None:
     for name in config.methods:
         if name not in METHODS:
             raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
+    for path in row_names(config.methods, config.weights).values():
+        if path is not None and not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
+            raise FileNotFoundError(f"{path}: no such weights; give a file of them, or the folder of a run")
     if config.positions not in get_args(Positions):
         raise ValueError(f"positions {config.positions!r}: take one of {', '.join(get_args(Positions))}")
     for name, value in (("candidates", config.candidates), ("clusters", config.clusters), ("jobs", jobs)):
@@ -241,17 +264,34 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder}: it holds something else; give a new folder as --out")
         Run.create(folder, config).close()
+        _write_json(folder / WEIGHTS, _digests(config.weights))
         return
     before: EvaluateConfig = dict_to_config(read_config(folder), EvaluateConfig)
     alike = replace(before, methods=config.methods, clusters=config.clusters, bonds=config.bonds)
+    if not before.weights:
+        alike = replace(alike, weights=config.weights)
     for name, value in vars(config).items():
         if getattr(alike, name) != value:
             raise ValueError(
                 f"{folder}: holds a run with {name} {getattr(alike, name)}, not {value}; give another --out"
             )
+    known, now = json.loads((folder / WEIGHTS).read_text(encoding="utf-8")), _digests(config.weights)
+    for path, digest in now.items():
+        if known.get(path, digest) != digest:
+            raise ValueError(f"{folder}: the weights {path} are no longer those it was begun with; give another --out")
     if before != config:
-        with atomic_write(folder / CONFIG) as temporary:
-            temporary.write_text(json.dumps(config_to_dict(config), indent=2) + "\n", encoding="utf-8")
+        _write_json(folder / WEIGHTS, {**known, **now})
+        _write_json(folder / CONFIG, config_to_dict(config))
+
+
+def _digests(weights: Sequence[Path]) -> dict[str, str]:
+    files = {str(path): path / WEIGHTS_FILE if path.is_dir() else path for path in weights}
+    return {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def _end_torn_line(path: Path) -> None:

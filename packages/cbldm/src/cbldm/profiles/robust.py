@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..affinity import affinity, atom_mask, pair_mask
+from ..affinity import PairMatrix, affinity, atom_mask, pair_mask, pair_matrix
 from ..data.curves import TYPES
 from ..diffusion.samplers import Ddim, PriorJump, Sampler, draw
 from ..diffusion.schedule import CosineSchedule
@@ -51,6 +51,8 @@ class Robust:
         tokens: Latent tokens.
         channels: Numbers in each.
         bell: Width of the bell around the true number of atoms that its head learns, atoms.
+        target: The matrix that the encoder sees and the misfit compares: the affinity, or in its place the distances in
+            units of √t. Decoded are points in space either way, and their affinity is what is drawn.
         misfit: Weight of the mean square of W − Ŵ.
         divergence: Weight of KL(q(z|W)‖p(z|G, N)), which trains the conditional prior too.
         schedule: Noise of the diffusion.
@@ -77,6 +79,7 @@ class Robust:
     tokens: int = 16
     channels: int = 8
     bell: float = 0.4
+    target: PairMatrix = "affinity"
     misfit: float = 1000.0
     divergence: float = 1e-3
     schedule: CosineSchedule = field(default_factory=CosineSchedule)
@@ -209,7 +212,7 @@ class RobustProfile(Profile):
         there = pair_mask(examples.present.gather(1, chosen))
         true = taken(positions, chosen)
         found = self.decoder(z, examples.atom_count, chosen)
-        apart = (affinity(found) - affinity(true)).square() * there
+        apart = (pair_matrix(found, self.config.target) - pair_matrix(true, self.config.target)).square() * there
         misfit = (apart.sum((1, 2)) / there.sum((1, 2))).mean()
         divergence = q.divergence(p).mean()
         return {
@@ -257,7 +260,7 @@ class RobustProfile(Profile):
     def _encoded(self, positions: Tensor, atom_count: Tensor) -> Gaussian:
         rows = self.config.rows
         some = torch.cat([evenly(atom_count, rows), evenly(atom_count, self.config.columns)], 1)
-        return self.encoder(affinity(taken(positions, some))[:, :rows, rows:], atom_count)
+        return self.encoder(pair_matrix(taken(positions, some), self.config.target)[:, :rows, rows:], atom_count)
 
     def _decoded(self, latent: Tensor, atom_count: Tensor, scale: Tensor) -> Generated:
         places = int(atom_count.max())
