@@ -75,7 +75,7 @@ def test_draws_that_are_no_structures_are_an_answer_without_a_candidate(monkeypa
     assert answer.recovery is None
     record = {"true_atoms": 19, "true_type": "Dec", "true_bond": 2.8, "seconds": 1.0, "cpu_seconds": 1.0}
     found = figures({**record, **judge(answer, CASE)})
-    assert found["n_exact"] == found["success_10"] == found["n_likeliest"] == found["in_scope"] == 0
+    assert found["n_exact"] == found["success_10"] == found["n_likeliest"] == found["scope_right"] == 0
     assert found["rw_10"] is None
     assert found["head_likeliest"] == 1
 

@@ -182,6 +182,7 @@ class Worker:
             "case": name,
             "group": case.group,
             "told": round(case.told, 6),
+            "inside": case.inside,
             **_truth(case),
         }
         try:
