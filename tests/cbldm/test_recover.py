@@ -19,7 +19,7 @@ SETTINGS = SimulationSettings(qmin=0.9, qmax=24.0, qdamp=0.03, biso=0.45, delta2
 
 
 # The last stages have tests of their own.
-search = partial(recover, positions="held", shape="held")
+search = partial(recover, positions="held", shape="held", model="none")
 
 
 def simulated(kind: str, parameters: tuple[int, ...], *, element: str = "Pt", bond: float) -> PairDistribution:
@@ -219,7 +219,8 @@ def test_the_last_stage_moves_atoms_and_not_the_order() -> None:
     curve = simulated("Ico", (2,), bond=2.81)
     curve = replace(curve, r=curve.r[::5], g=curve.g[::5])
     held, moved = (
-        recover(curve, element="Pt", candidates=12, max_atoms=13, positions=each) for each in ("held", "relax")
+        recover(curve, element="Pt", candidates=12, max_atoms=13, positions=each, model="none")
+        for each in ("held", "relax")
     )
     assert [each.label for each in held] == [each.label for each in moved]
     assert [each.relaxed is not None for each in moved] == [k < 10 and each.rw <= 0.5 for k, each in enumerate(moved)]

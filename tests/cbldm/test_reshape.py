@@ -94,7 +94,7 @@ def test_recover_finds_what_its_library_has_not() -> None:
     truth = build_geometry("HCP", (1, 3, 4))
     others = [each for each in library(max_atoms=40) if each.type == "HCP" and each.label != truth.label]
     curve = simulate(Atoms("Pt24", positions=BOND * truth.positions), SimulationSettings(biso=0.4))
-    options = {"element": "Pt", "bond": 2.77, "library": None, "candidates": 5, "positions": "held"}
+    options = {"element": "Pt", "bond": 2.77, "library": None, "candidates": 5, "positions": "held", "model": "none"}
     found = recover(curve, proposers=[FromLibrary(others)], **options)  # type: ignore[arg-type]
     held = recover(curve, proposers=[FromLibrary(others)], shape="held", **options)  # type: ignore[arg-type]
     assert found[0].source == "reshaped"

@@ -9,10 +9,10 @@ import pytest
 from ase import Atoms
 from cbldm import simulate
 from cbldm.data.clusters import build_geometry, library
+from cbldm.draws import usable_draws
 from cbldm.evaluation.cases import INSTRUMENT, Case
 from cbldm.evaluation.judge import judge
 from cbldm.evaluation.measures import figures
-from cbldm.draws import usable_draws
 from cbldm.evaluation.methods import METHODS, Question, build_method, row_names, trained_split
 from cbldm.evaluation.run import EvaluateConfig, evaluate, read_answers
 from cbldm.proposals import FromLibrary

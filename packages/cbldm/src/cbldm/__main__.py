@@ -26,7 +26,7 @@ from .output import result_folder
 from .presets import PRESETS
 from .profiles import Sampling
 from .rank import Recovery
-from .recover import Positions, Shape
+from .recover import SHIPPED, Positions, Shape
 from .recover import recover as recover_structures
 from .refine import Delta2, Qdamp
 from .relax import RESTRAINT
@@ -59,6 +59,7 @@ def recover(
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: str = "deepstruc",
+    model: str = SHIPPED,
     max_atoms: int = MAX_ATOMS,
 ) -> None:
     """Find the monometallic clusters that explain measured curves.
@@ -80,7 +81,9 @@ def recover(
         library: Which library to search: deepstruc, extended (tens of thousands of clusters; the first time it is made,
             which takes a minute or two), an .h5 file that `cbldm library` made, or a folder of your own structures,
             which are searched beside deepstruc.
-        max_atoms: Largest cluster of the library to try.
+        model: What draws further candidates: robust, whose weights come with the package, a file of weights, the folder
+            of a run, or none.
+        max_atoms: Largest cluster to try.
     """
     options = {
         "element": element,
@@ -93,6 +96,7 @@ def recover(
         "positions": positions,
         "restraint": restraint,
         "library": library,
+        "model": model,
         "max_atoms": max_atoms,
     }
     request = {**options, "settings": asdict(settings), "version": version("cbldm")}

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from .baselines.retrieval import scan
 from .carve import axes_of, carve
-from .data.clusters import MIN_ATOMS, Geometry, StructureType
+from .data.clusters import MAX_ATOMS, MIN_ATOMS, Geometry, StructureType
 from .pairs import Pairs, pairs_of
 from .proposals import Proposal, Search
 from .sample import Samples
@@ -16,10 +16,14 @@ from .stages import stage
 from .target import Target
 from .threads import in_threads
 
-CARVED = 24
-"""Clusters cut from crystals that are proposed at most, the best."""
-_DRAWS_CARVED = 12
-"""Draws whose size and axes are taken for them."""
+DRAWS = 24
+"""Structures that a model is asked for."""
+_AS_DRAWN = 6
+"""Draws that are proposed as they are, the best: no two of their distances are alike, and refining them is slow."""
+_LIKE = 12
+"""Draws whose size and axes clusters are cut from crystals to have, the best."""
+_CARVED = 16
+"""Such clusters that are proposed, the best."""
 _LIKELY = 0.05
 """Probability from which on a structure type is tried."""
 _TYPES = 4
@@ -40,9 +44,11 @@ class FromDraws:
 
     Attributes:
         samples: The draws.
+        max_atoms: Largest cluster that is proposed.
     """
 
     samples: Samples
+    max_atoms: int = MAX_ATOMS
 
     @property
     def searched(self) -> int:
@@ -52,13 +58,17 @@ class FromDraws:
     def propose(self, target: Target, search: Search) -> list[Proposal]:
         """Each draw at the dilation that fits best; and clusters of its size and axes, cut from the likely crystals."""
         likely = max(self.samples.type, key=lambda name: self.samples.type[name], default="drawn")
-        drawn = []
-        for number, (atoms, pairs) in enumerate(usable_draws(self.samples), 1):
+
+        def one(numbered: tuple[int, tuple[Atoms, Pairs]]) -> Proposal:
+            number, (atoms, pairs) = numbered
             start, rw = scan(pairs, target, dilations=search.dilations, radiation=search.radiation)
-            drawn.append(Proposal(f"draw {number}", likely, "model", atoms, start, rw))
-        drawn.sort(key=lambda each: each.rw)
-        carved = carved_like(drawn[:_DRAWS_CARVED], self.samples.type, target, search)
-        return sorted([*drawn[: search.count], *carved], key=lambda each: each.rw)
+            return Proposal(f"draw {number}", likely, "model", atoms, start, rw)
+
+        draws = [each for each in usable_draws(self.samples) if len(each[0]) <= self.max_atoms]
+        found = stage(in_threads(one, enumerate(draws, 1)), "draws", total=len(draws))
+        drawn = sorted(found, key=lambda each: each.rw)
+        carved = carved_like(drawn[:_LIKE], self.samples.type, target, search)
+        return sorted([*drawn[:_AS_DRAWN], *carved[:_CARVED]], key=lambda each: each.rw)[: search.count]
 
 
 def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Target, search: Search) -> list[Proposal]:
@@ -71,7 +81,7 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
         search: Element, bond and range of dilations.
 
     Returns:
-        The best of them, best first.
+        The clusters, best first.
     """
     names = sorted((name for name in types if types[name] >= _LIKELY), key=lambda name: -types[name])[:_TYPES]
     kinds = list(dict.fromkeys(kind for name in names for kind in _CRYSTALS.get(name, (name,))))
@@ -88,8 +98,8 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
         start, rw = scan(pairs, target, dilations=search.dilations, radiation=search.radiation)
         return Proposal(geometry.label, geometry.type, "model", atoms, start, rw, geometry)
 
-    found = stage(in_threads(one, geometries.values()), "draws", total=len(geometries))
-    return sorted(found, key=lambda each: each.rw)[:CARVED]
+    found = stage(in_threads(one, geometries.values()), "cut anew", total=len(geometries))
+    return sorted(found, key=lambda each: each.rw)
 
 
 def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:

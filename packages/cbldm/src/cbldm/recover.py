@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,17 +14,21 @@ from .data.clusters import LibraryName
 from .data.elements import metallic_bond, require_element, single_metal
 from .data.extended import load_library
 from .data.gr import PairDistribution
+from .draws import DRAWS, FromDraws
 from .pairs import pairs_of
 from .posterior import Distribution
+from .profiles import Profile
 from .proposals import FromLibrary, Proposal, Proposer, Search, read_library
 from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
 from .reshape import reshape
+from .sample import load_profile, sample
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
 
+SHIPPED, NO_MODEL = "robust", "none"
 Positions = Literal["relax", "held"]
 Shape = Literal["search", "held"]
 
@@ -54,13 +59,15 @@ def recover(
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: LibraryName | str | Path | None = "deepstruc",
+    model: str | Path | Profile = SHIPPED,
     proposers: Sequence[Proposer] = (),
     max_atoms: int = clusters.MAX_ATOMS,
     settings: FitSettings = FIT_SETTINGS,
 ) -> Recovery:
     """Find the clusters that explain a measured curve.
 
-    Every geometry of the library is tried at bond lengths within 8 % of the metal's, the best are refined in stages
+    Every geometry of the library is tried at bond lengths within 8 % of the metal's, and so are structures that a model
+    draws and clusters cut from crystals to have their size and axes. The best of both are refined in stages
     (scale, dilation and Biso; then delta2; qdamp if asked), and what is left after removing duplicates is ranked by Rw
     with a penalty for free parameters. Around the best, shapes that no library has are searched on the sites of their
     crystals. Last, and as a figure of its own, the atoms of the best are moved.
@@ -81,6 +88,8 @@ def recover(
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library, or an `.h5` file that `cbldm library` made; a folder of one's own structures is searched
             beside the first. None where nothing but the `proposers` is asked.
+        model: What draws further candidates (`cbldm.sample`): `"robust"`, whose weights come with the package; a file
+            of weights or the folder of a run; networks; or `"none"`.
         proposers: Further sources of candidates.
         max_atoms: Largest cluster of the library.
         settings: Fit range, weights and instrument.
@@ -91,13 +100,14 @@ def recover(
     Raises:
         ValueError: If the element is unknown or neither given nor in the file, `candidates`, `bond` or `restraint`
             is not positive, a choice is unknown, the library has nothing of that size or holds a file that is no
-            structure, there is neither library nor proposer, qmin or qmax is missing, or the curve is too short.
-        FileNotFoundError: If there is no such library.
+            structure, there is neither library, model nor proposer, the weights cannot be used, qmin or qmax is
+            missing, or the curve is too short.
+        FileNotFoundError: If there is no such library, or no such file of weights.
 
     >>> from ase import Atoms
     >>> from cbldm import simulate
     >>> particle = Atoms("Pt13", positions=2.8 * clusters.build_geometry("Ico", (2,)).positions)
-    >>> result = recover(simulate(particle), element="Pt", candidates=3, max_atoms=20)
+    >>> result = recover(simulate(particle), element="Pt", candidates=3, max_atoms=20, model="none")
     >>> result[0].label, len(result[0].atoms), round(result[0].rw, 3), result.in_scope
     ('Ico 2', 13, 0.0, True)
     """
@@ -119,8 +129,20 @@ def recover(
     target = select_target(gr, settings)
     search = Search(symbol, start, max(REFINED_AT_LEAST, 2 * candidates), seed=seed, radiation=gr.radiation or "xray")
     sources = [*_libraries(library, max_atoms), *proposers]
+    if model != NO_MODEL:
+        drawn = sample(
+            gr,
+            _networks(model),
+            count=DRAWS,
+            element=symbol,
+            seed=seed,
+            qmin=settings.qmin,
+            qmax=settings.qmax,
+            qdamp=settings.qdamp,
+        )
+        sources.append(FromDraws(drawn, max_atoms))
     if not sources:
-        raise ValueError("there is nothing to search: give a library, or proposers")
+        raise ValueError("there is nothing to search: give a library, a model, or proposers")
     proposals = [each for source in sources for each in source.propose(target, search)]
 
     def refined(proposal: Proposal) -> Candidate:
@@ -154,6 +176,17 @@ def _libraries(library: LibraryName | str | Path | None, max_atoms: int) -> list
         return [FromLibrary(clusters.smaller(load_library(library), max_atoms))]
     own = read_library(Path(library))
     return [own, FromLibrary(clusters.library(max_atoms=max_atoms))]
+
+
+def _networks(model: str | Path | Profile) -> Profile:
+    if isinstance(model, Profile):
+        return model
+    return _shipped() if model == SHIPPED else load_profile(Path(model))
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Profile:
+    return load_profile()
 
 
 def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, qdamp: Qdamp) -> Candidate:

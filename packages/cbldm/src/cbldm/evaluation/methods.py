@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol
 from papertrio_shared.run import CONFIG, read_config
 
 from ..data.gr import PairDistribution
-from ..draws import FromDraws, usable_draws
+from ..draws import DRAWS, FromDraws, usable_draws
 from ..profiles import Profile
 from ..profiles.sampling import Sampling
 from ..proposals import Proposer
 from ..rank import Recovery
-from ..recover import REFINED_AT_LEAST, Positions, recover
+from ..recover import Positions, recover
 from ..sample import load_profile, sample
 
 SEARCHED = "+search"
@@ -82,8 +82,7 @@ class SearchMethod:
         """Search the sources, and what the model draws."""
         proposers, head = list(self.proposers), None
         if self.profile is not None:
-            draws = max(REFINED_AT_LEAST, 2 * count)
-            drawn = sample(gr, self.profile, count=draws, element=question.element, seed=seed, sampling=self.sampling)
+            drawn = sample(gr, self.profile, count=DRAWS, element=question.element, seed=seed, sampling=self.sampling)
             head = {n: float(p) for n, p in enumerate(drawn.atom_count)}
             if usable_draws(drawn):
                 proposers.append(FromDraws(drawn))
@@ -96,6 +95,7 @@ class SearchMethod:
             candidates=count,
             seed=seed,
             library=None,
+            model="none",
             proposers=proposers,
             **self.options,
         )
