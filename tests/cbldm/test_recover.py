@@ -128,7 +128,7 @@ def test_a_bond_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"library": None}, "there is nothing to search: give a library, or proposers"),
+        ({"library": None}, "there is nothing to search: give a library, a model, or proposers"),
         ({"candidates": 0}, "candidates 0: give how many structures to return"),
         ({"element": "Px"}, "unknown element 'Px'"),
         ({"element": "pt"}, "unknown element 'pt': did you mean Pt"),

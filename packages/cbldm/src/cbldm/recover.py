@@ -1,6 +1,5 @@
 """From a measured curve to ranked structures: they are proposed, refined and ranked, the best reshaped and relaxed."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -238,8 +237,8 @@ def _reshape(
         start = other.fit.parameters._replace(delta2=0.0)
         proposal = Proposal(label, each.type, "reshaped", atoms, start, other.fit.rw, geometry)
         refined = _refine(proposal, target, search, delta2, qdamp)
-        score = refined.score + other.moves * math.log(target.independent_points)
-        return replace(refined, fit=replace(refined.fit, score=score), moves=other.moves)
+        fit = replace(refined.fit, score=refined.score + other.price)
+        return replace(refined, fit=fit, moves=other.moves)
 
     return [each for each in stage(in_threads(one, begun), "reshape", total=len(begun)) if each]
 

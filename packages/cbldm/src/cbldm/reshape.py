@@ -1,12 +1,14 @@
 """Search around a cluster on the sites of its crystal: atoms, layers and shells come and go where that lowers Rw.
 
-No list of shapes limits it: what a library has not, its neighbours may be turned into. Every move pays like a free
-parameter of a fit (`metrics.penalised_score`), so that noise is not explained by rough surfaces.
+No list of shapes limits it: what a library has not, its neighbours may be turned into. Every move has a price, twice
+the logarithm of the number of moves it was chosen from (the length of saying which, in the unit of
+`metrics.penalised_score`), so that noise is not explained by rough surfaces.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -48,6 +50,7 @@ class Reshaped:
         positions: Coordinates about the middle, in units of the bond at dilation 1.
         fit: Its refinement; the score pays for the moves.
         moves: How many were made.
+        price: What they cost, in units of the score.
         added: Atoms more than before, in places that were empty.
         removed: Places that are empty now.
     """
@@ -55,6 +58,7 @@ class Reshaped:
     positions: Float[np.ndarray, "atoms 3"]
     fit: Fit
     moves: int
+    price: float
     added: int
     removed: int
 
@@ -73,9 +77,9 @@ def reshape(
     """Change the shape of a cluster while that pays.
 
     The best of all single atoms added or removed, layers and shells added or removed, and the cluster united or
-    intersected with itself moved on by a period, is taken as long as Rw falls by more than a free parameter must lower
-    it; then swaps of two atoms; then moves that pay only with what follows them. Dilation and Biso (and delta2, where
-    it is not zero) are refined again for what was found, and so on.
+    intersected with itself moved on by a period, is taken as long as Rw falls by more than its price; then swaps of two
+    atoms; then moves that pay only with what follows them. Dilation and Biso (and delta2, where it is not zero) are
+    refined again for what was found, and so on.
 
     Args:
         geometry: Where to begin.
@@ -104,81 +108,98 @@ def reshape(
     first = sites_of(geometry, crystal)
     if first is None or len(first) > max_atoms:
         return None
-    points = target.independent_points
-    search = _Search(math.exp(-math.log(points) / (2 * points)), max_atoms, effort)
+    search = _Search(target.independent_points, max_atoms, effort)
     free = ("scale", "dilation", "biso", *(["delta2"] if start.delta2 else []))
     occupied, parameters, best = first, start, None
     for _ in range(_ROUNDS):
         landscape = Landscape(crystal, occupied, target, parameters, bond)
-        state, moves = search(landscape)
-        if not moves:
+        state, path = search(landscape)
+        if not path.moves:
             break
         occupied = landscape.sites[state.atoms]
         positions = crystal.points[occupied] - crystal.points[occupied].mean(axis=0)
         model = Model(pairs_of(bond * positions, "X"), target, max_dilation=dilations[1], radiation=radiation)
         fit = refine(model, target, parameters, free=free, dilations=dilations)
-        total = moves + (best.moves if best else 0)
-        fit = replace(fit, score=fit.score + total * math.log(points))
+        moves, price = (path.moves + best.moves, path.price + best.price) if best else (path.moves, path.price)
+        fit = replace(fit, score=fit.score + price)
         if best is not None and fit.score >= best.fit.score:
             break
         added, removed = np.setdiff1d(occupied, first), np.setdiff1d(first, occupied)
-        best, parameters = Reshaped(positions, fit, total, len(added), len(removed)), fit.parameters
+        best, parameters = Reshaped(positions, fit, moves, price, len(added), len(removed)), fit.parameters
         if fit.weighted_rw < _EXACT or search.effort <= 0:
             break
     return best
 
 
+class _Path(NamedTuple):
+    """How many moves were made, and what they cost."""
+
+    moves: int = 0
+    price: float = 0.0
+
+    def after(self, other: "_Path") -> "_Path":
+        return _Path(self.moves + other.moves, self.price + other.price)
+
+
 class _Search:
     """Moves that pay, one after another, until none is left or the effort is spent."""
 
-    def __init__(self, pays: float, max_atoms: int, effort: float) -> None:
-        self.pays, self.max_atoms, self.effort = pays, max_atoms, effort
+    def __init__(self, points: float, max_atoms: int, effort: float) -> None:
+        self.points, self.max_atoms, self.effort = points, max_atoms, effort
 
-    def __call__(self, landscape: Landscape) -> tuple[State, int]:
-        """The best cluster that was found, and in how many moves."""
-        state, rw, moves = self._descend(landscape, landscape.start, math.inf)
+    def __call__(self, landscape: Landscape) -> tuple[State, _Path]:
+        """The best cluster that was found, and how."""
+        state, rw, path = self._descend(landscape, landscape.start, math.inf)
         while rw > _EXACT and self.effort > 0:
             found = self._branch(landscape, state, rw)
             if found is None:
                 break
-            state, rw, more = found
-            moves += more
-        return state, moves
+            state, rw, path = found[0], found[1], found[2].after(path)
+        return state, path
 
-    def _branch(self, landscape: Landscape, state: State, rw: float) -> tuple[State, float, int] | None:
-        tried = sorted(self._judged(landscape, state, singles=_SINGLES), key=lambda each: each[0])
-        for _, move in tried[:_BRANCHES]:
+    def _branch(self, landscape: Landscape, state: State, rw: float) -> tuple[State, float, _Path] | None:
+        judged, choices = self._judged(landscape, state, singles=_SINGLES)
+        first = _Path(1, 2 * math.log(choices))
+        for _, move in sorted(judged, key=lambda each: each[0])[:_BRANCHES]:
             if self.effort <= 0:
                 break
-            found, least, moves = self._descend(landscape, landscape.moved(state, move), _BRANCH_LENGTH)
-            if least < rw * self.pays ** (moves + 1):
-                return found, least, moves + 1
+            found, least, more = self._descend(landscape, landscape.moved(state, move), _BRANCH_LENGTH)
+            path = more.after(first)
+            if self._pays(path, rw, least):
+                return found, least, path
         return None
 
-    def _descend(self, landscape: Landscape, state: State, most: float) -> tuple[State, float, int]:
-        rw, moves = float(landscape.rw(state.g)), 0
-        while moves < most and rw > _EXACT and self.effort > 0:
-            least, move = min(self._judged(landscape, state), key=lambda each: each[0], default=(math.inf, None))
-            if least >= rw * self.pays:
-                least, move = self._swap(landscape, state)
-            if move is None or least >= rw * self.pays:
+    def _descend(self, landscape: Landscape, state: State, most: float) -> tuple[State, float, _Path]:
+        rw, path = float(landscape.rw(state.g)), _Path()
+        while path.moves < most and rw > _EXACT and self.effort > 0:
+            judged, choices = self._judged(landscape, state)
+            least, move = min(judged, key=lambda each: each[0], default=(math.inf, None))
+            step = _Path(1, 2 * math.log(max(choices, 1)))
+            if not self._pays(step, rw, least):
+                least, move, choices = self._swap(landscape, state)
+                step = _Path(1, 2 * math.log(max(choices, 1)))
+            if move is None or not self._pays(step, rw, least):
                 break
-            state, rw = landscape.moved(state, move), least
+            state, rw, path = landscape.moved(state, move), least, step.after(path)
             self.effort -= state.gain.size * (len(move.added) + len(move.removed))
-            moves += 1
-        return state, rw, moves
+        return state, rw, path
 
-    def _judged(self, landscape: Landscape, state: State, singles: int = 1) -> list[tuple[float, Move]]:
-        """Rw after each move; of single atoms only after the best that come and the best that go."""
+    def _pays(self, path: _Path, before: float, after: float) -> bool:
+        return after < before * math.exp(-path.price / (2 * self.points))
+
+    def _judged(self, landscape: Landscape, state: State, singles: int = 1) -> tuple[list[tuple[float, Move]], int]:
+        """Rw after each move, of single atoms only after the best that come and go; and how many there were."""
         coordination = landscape.coordination(state)
         atoms = state.atoms
         free = np.flatnonzero(~state.occupied & (coordination > 0))
-        judged = []
+        judged, choices = [], 0
         if len(free) and len(atoms) < self.max_atoms:
             rw = landscape.rw(state.g + state.gain[free])
+            choices += len(free)
             judged += [(float(rw[k]), Move(free[[k]], _NONE)) for k in np.argsort(rw, kind="stable")[:singles]]
         if len(atoms) > FEWEST:
             rw = landscape.rw(state.g - state.gain[atoms])
+            choices += len(atoms)
             judged += [(float(rw[k]), Move(_NONE, atoms[[k]])) for k in np.argsort(rw, kind="stable")[:singles]]
         seen = set()
         for move in _large_moves(landscape, state.occupied, coordination):
@@ -190,20 +211,20 @@ class _Search:
                 changed = len(move.added) + len(move.removed)
                 self.effort -= changed * changed * len(state.g)
         self.effort -= 2 * len(atoms) * len(state.g) + 1e5
-        return judged
+        return judged, choices + len(seen)
 
-    def _swap(self, landscape: Landscape, state: State) -> tuple[float, Move | None]:
-        """The best of the moves of one atom to another place."""
+    def _swap(self, landscape: Landscape, state: State) -> tuple[float, Move | None, int]:
+        """The best of the moves of one atom to another place, and how many there were."""
         atoms = state.atoms
         free = np.flatnonzero(~state.occupied & (landscape.coordination(state) > 0))
         if not len(free) or len(atoms) <= FEWEST:
-            return math.inf, None
+            return math.inf, None, 0
         removed = atoms[np.argsort(landscape.rw(state.g - state.gain[atoms]), kind="stable")[: _SWAPPED[0]]]
         added = free[np.argsort(landscape.rw(state.g + state.gain[free]), kind="stable")[: _SWAPPED[1]]]
         rw = landscape.rw_swapped(state, added, removed)
         self.effort -= rw.size * len(state.g)
         i, j = divmod(int(rw.argmin()), rw.shape[1])
-        return float(rw[i, j]), Move(added[[j]], removed[[i]])
+        return float(rw[i, j]), Move(added[[j]], removed[[i]]), len(atoms) * len(free)
 
 
 def _large_moves(
