@@ -139,6 +139,8 @@ def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--methods"], "no method is named; give one or more of retrieval"),
         (["--methods", "model"], "method model: it asks a model; give its --weights"),
         (["--methods", "model", "--weights", "nowhere"], "nowhere: no such weights; give a file of them"),
+        (["--methods", "model", "--weights", __file__], "not a whole safetensors file"),
+        (["--table", "."], ".: it is a folder; name a file in it with --table"),
         (["--clusters", "0"], "clusters 0: give a number of 1 or more"),
         (["--bonds", "0"], "bonds 0: give how many"),
         (["--candidates", "0"], "candidates 0: give a number"),

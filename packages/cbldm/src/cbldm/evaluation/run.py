@@ -21,6 +21,7 @@ from ..data.splits import Split, split_library
 from ..pairs import pairs_of
 from ..proposals import FromLibrary
 from ..recover import Positions
+from ..sample import load_profile
 from ..threads import one_torch_thread
 from .cases import SPLITS, Case, EvaluatedSplit, cases_of, measured_cases
 from .judge import Record, judge
@@ -247,9 +248,10 @@ def _check(config: EvaluateConfig, jobs: int) -> None:
     for name in config.methods:
         if name not in METHODS:
             raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
-    for path in row_names(config.methods, config.weights).values():
-        if path is not None and not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
+    for path in config.weights if any(row_names(config.methods, config.weights).values()) else ():
+        if not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
             raise FileNotFoundError(f"{path}: no such weights; give a file of them, or the folder of a run")
+        load_profile(path)  # which says what is wrong with them before anything is written
     if config.positions not in get_args(Positions):
         raise ValueError(f"positions {config.positions!r}: take one of {', '.join(get_args(Positions))}")
     for name, value in (("candidates", config.candidates), ("clusters", config.clusters), ("jobs", jobs)):
@@ -276,7 +278,9 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
             raise ValueError(
                 f"{folder}: holds a run with {name} {getattr(alike, name)}, not {value}; give another --out"
             )
-    known, now = json.loads((folder / WEIGHTS).read_text(encoding="utf-8")), _digests(config.weights)
+    kept = folder / WEIGHTS
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    now = _digests(config.weights)
     for path, digest in now.items():
         if known.get(path, digest) != digest:
             raise ValueError(f"{folder}: the weights {path} are no longer those it was begun with; give another --out")
