@@ -137,7 +137,6 @@ def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--split", "geometri"], "geometri"),
         (["--methods", "guess"], "method 'guess': no such method; take some of retrieval"),
         (["--methods"], "no method is named; give one or more of retrieval"),
-        (["--methods", "model"], "method model: it asks a model; give its --weights"),
         (["--methods", "model", "--weights", "nowhere"], "nowhere: no such weights; give a file of them"),
         (["--methods", "model", "--weights", __file__], "not a whole safetensors file"),
         (["--table", "."], ".: it is a folder; name a file in it with --table"),
