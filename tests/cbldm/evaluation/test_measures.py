@@ -103,6 +103,16 @@ def test_a_measured_curve_has_residuals_alone() -> None:
     assert "success_1" not in found
 
 
+def test_of_a_curve_outside_only_the_scope_is_judged() -> None:
+    inside, outside = record(candidate()), record(candidate(rw=0.9), inside=False, case="keggin")
+    assert figures(outside)["scope_right"] == 0
+    assert figures({**outside, "in_scope": False})["scope_right"] == 1
+    assert "rw_1" not in figures(outside)
+    found = summary([inside, outside])
+    assert found["scope_right"] == 0.5
+    assert found["rw_1"] == pytest.approx((0.1, 0.1, 0.1))
+
+
 def test_a_summary_has_means_of_shares_and_spreads_of_the_rest() -> None:
     answers = [record(candidate(rw=rw), case=str(k)) for k, rw in enumerate([0.1, 0.2, 0.3, 0.4, 0.5])]
     answers[0]["candidates"][0]["atoms"] = 54

@@ -14,6 +14,7 @@ from cbldm.evaluation.judge import judge
 from cbldm.evaluation.measures import figures
 from cbldm.evaluation.methods import METHODS, Question, build_method, row_names, trained_split, usable_draws
 from cbldm.evaluation.run import EvaluateConfig, evaluate, read_answers
+from cbldm.proposals import FromLibrary
 from cbldm.sample import Samples
 
 TRUTH = build_geometry("Dec", (2, 3, 0))
@@ -45,7 +46,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_adds_what_the_library_lacks() -> None:
     gr = CASE.curve()
     answers = {
-        name: build_method(name, KNOWN, Path("weights")).answer(gr, QUESTION, count=4, seed=0)
+        name: build_method(name, FromLibrary(KNOWN), Path("weights")).answer(gr, QUESTION, count=4, seed=0)
         for name in ("retrieval", "model", "both")
     }
     assert {name: each.recovery.searched for name, each in answers.items()} == {
@@ -70,11 +71,11 @@ def test_a_model_adds_what_the_library_lacks() -> None:
 @pytest.mark.usefixtures("model")
 def test_draws_that_are_no_structures_are_an_answer_without_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbldm.evaluation.methods.sample", lambda *_, **__: drawn(np.zeros((3, 3))))
-    answer = build_method("model", KNOWN, Path("weights")).answer(CASE.curve(), QUESTION, count=4, seed=0)
+    answer = build_method("model", FromLibrary(KNOWN), Path("weights")).answer(CASE.curve(), QUESTION, count=4, seed=0)
     assert answer.recovery is None
     record = {"true_atoms": 19, "true_type": "Dec", "true_bond": 2.8, "seconds": 1.0, "cpu_seconds": 1.0}
     found = figures({**record, **judge(answer, CASE)})
-    assert found["n_exact"] == found["success_10"] == found["n_likeliest"] == found["in_scope"] == 0
+    assert found["n_exact"] == found["success_10"] == found["n_likeliest"] == found["scope_right"] == 0
     assert found["rw_10"] is None
     assert found["head_likeliest"] == 1
 
@@ -86,8 +87,7 @@ def test_usable_draws() -> None:
 @pytest.mark.usefixtures("model")  # which refines fewer
 def test_residuals_before_the_refinement_are_those_of_the_debye_sum() -> None:
     gr = simulate(CASE.truth, INSTRUMENT)
-    searched = [*KNOWN, TRUTH]
-    answer = build_method("retrieval", searched, None).answer(gr, Question("Au", BOND), count=1, seed=0)
+    answer = build_method("retrieval", FromLibrary([*KNOWN, TRUTH])).answer(gr, Question("Au", BOND), count=1, seed=0)
     first = judge(answer, CASE)["candidates"][0]
     assert answer.recovery is not None
     assert answer.recovery[0].start.dilation == pytest.approx(1)
@@ -105,9 +105,9 @@ def test_rows() -> None:
     with pytest.raises(ValueError, match="weights: two are called a; rename one"):
         row_names(["model"], [Path("x/a"), Path("y/a")])
     with pytest.raises(ValueError, match="method 'guess': no such method"):
-        build_method("guess", KNOWN, None)
+        build_method("guess", FromLibrary(KNOWN))
     with pytest.raises(ValueError, match="method both: it asks a model"):
-        build_method("both", KNOWN, None)
+        build_method("both", FromLibrary(KNOWN))
 
 
 def test_what_was_held_out_is_read_beside_the_weights(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ BISOS = (0.2, 0.5, 1.0, 2.0)
 """Displacement parameters tried, Å²."""
 SCREENED_ABOVE = 2000
 """Size of a library from which on it is screened."""
-_TRIED, _TRIED_AT_LEAST = 3, 200
+_TRIED, _TRIED_AT_LEAST = 2, 100
 """Geometries tried after a screening, for each that is wanted, and in all: a screened Rw errs by up to 0.003."""
 _SPLINE_PHASE = 0.3
 """Step of the spline in the phase of the longest distance: F is right to 1e-4."""

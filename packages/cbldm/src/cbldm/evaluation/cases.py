@@ -28,6 +28,8 @@ BOND_ERROR = 0.04
 """By how much, at most, the bond length that a method is told differs from the true one."""
 MEASURED = {"Au144PET_100K.gr": "Au", "Pt_JQ_S1.gr": "Pt"}
 """Measured curves of monometallic particles, and their metal."""
+OUTSIDE = {"AlphaKeggin.gr": "W", "CdSe-1.gr": "Cd"}
+"""Measured curves of a polyoxometalate and of a semiconductor, which no particle of one metal explains."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Case:
         settings: Instrument; None where the curve was measured.
         background: Root mean square of a slowly varying background as a fraction of the largest |G|.
         file: Measured curve.
+        inside: Whether a particle of one metal is behind it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Case:
     settings: SimulationSettings | None = None
     background: float = 0.0
     file: Path | None = None
+    inside: bool = True
 
     @property
     def truth(self) -> Atoms | None:
@@ -129,7 +133,7 @@ def measured_cases(folder: Path) -> list[Case]:
         folder: Where they lie.
 
     Returns:
-        Those of `MEASURED`.
+        Those of `MEASURED`, and those of `OUTSIDE` that are there.
 
     Raises:
         FileNotFoundError: If one is not there.
@@ -137,7 +141,11 @@ def measured_cases(folder: Path) -> list[Case]:
     for name in MEASURED:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: no such file; give the folder of measured curves as --curves")
-    return [Case(name, name, element, metallic_bond(element), file=folder / name) for name, element in MEASURED.items()]
+    return [
+        Case(name, name, element, metallic_bond(element), file=folder / name, inside=name in MEASURED)
+        for name, element in {**MEASURED, **OUTSIDE}.items()
+        if (folder / name).is_file()
+    ]
 
 
 def _bonds(side: Side, place: int, count: int, seed: int) -> Float[np.ndarray, " bonds"]:

@@ -10,12 +10,11 @@ from ase import Atoms
 from papertrio_shared.run import CONFIG, read_config
 
 from ..baselines.retrieval import scan
-from ..data.clusters import Geometry
 from ..data.gr import PairDistribution
 from ..pairs import Pairs, pairs_of
 from ..profiles import Profile
 from ..profiles.sampling import Sampling
-from ..proposals import FromLibrary, Proposal, Proposer, Search
+from ..proposals import Proposal, Proposer, Search
 from ..rank import Recovery
 from ..recover import REFINED_AT_LEAST, Positions, recover
 from ..sample import Samples, load_profile, sample
@@ -145,14 +144,12 @@ def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:
     return found
 
 
-def build_method(
-    name: str, searched: Sequence[Geometry], weights: Path | None, *, positions: Positions = "held"
-) -> Method:
+def build_method(name: str, library: Proposer, weights: Path | None = None, *, positions: Positions = "held") -> Method:
     """A method by its name.
 
     Args:
         name: One of `METHODS`, with what the weights are called behind it where there are several.
-        searched: The geometries that may be searched.
+        library: What may be searched.
         weights: Of the model, for all methods but retrieval.
         positions: Whether the atoms of the best are moved in the end.
 
@@ -166,13 +163,13 @@ def build_method(
     kind = name.split()[0]
     if kind not in METHODS:
         raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
-    library = [FromLibrary(searched)] if kind in ("retrieval", "both") else []
+    proposers = [library] if kind in ("retrieval", "both") else []
     options = {"positions": positions}
     if kind == "retrieval":
-        return SearchMethod(name, library, options=options)
+        return SearchMethod(name, proposers, options=options)
     if weights is None:
         raise ValueError(f"method {name}: it asks a model; give its --weights")
-    return SearchMethod(name, library, load_profile(weights), _SAMPLING.get(kind), options)
+    return SearchMethod(name, proposers, load_profile(weights), _SAMPLING.get(kind), options)
 
 
 def row_names(methods: Sequence[str], weights: Sequence[Path]) -> dict[str, Path | None]:

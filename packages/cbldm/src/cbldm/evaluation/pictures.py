@@ -39,6 +39,7 @@ def draw(records: Sequence[Record], folder: Path) -> list[str]:
     Returns:
         Names of the files, keys of `PICTURES`.
     """
+    records = [each for each in records if each.get("inside", True)]
     makers: dict[str, Callable[[Sequence[Record]], Figure]] = {"rw.png": picture_of_rw}
     if any("true_atoms" in each for each in records):
         makers |= {

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, re
 from ..data.clusters import MAX_ATOMS, LibraryName, library
 from ..data.splits import Split, split_library
 from ..pairs import pairs_of
+from ..proposals import FromLibrary
 from ..recover import Positions
 from ..threads import one_torch_thread
 from .cases import SPLITS, Case, EvaluatedSplit, cases_of, measured_cases
@@ -175,12 +177,18 @@ class Worker:
         """
         method, name = task
         case = self.cases[name]
-        head: Record = {"method": method, "case": name, "group": case.group, **_truth(case)}
+        head: Record = {
+            "method": method,
+            "case": name,
+            "group": case.group,
+            "told": round(case.told, 6),
+            "inside": case.inside,
+            **_truth(case),
+        }
         try:
             if method not in self.methods:
-                self.methods[method] = build_method(
-                    method, self._searched(), self.rows[method], positions=self.config.positions
-                )
+                positions = self.config.positions
+                self.methods[method] = build_method(method, self.library, self.rows[method], positions=positions)
             curve, question = case.curve(), Question(case.element, case.told)
             start = time.perf_counter(), time.process_time()
             found = self.methods[method].answer(curve, question, count=self.config.candidates, seed=self.config.seed)
@@ -189,9 +197,12 @@ class Worker:
         except (ValueError, OSError, ImportError) as error:
             return {**head, "error": " ".join(str(error).split())}
 
-    def _searched(self) -> list[Any]:
+    @cached_property
+    def library(self) -> FromLibrary:
+        """What may be searched, one for all methods."""
         known = library(self.config.library, max_atoms=self.config.max_atoms)
-        return [each for each, allowed in zip(known, searchable(self.config, self.folder), strict=True) if allowed]
+        allowed = searchable(self.config, self.folder)
+        return FromLibrary([each for each, may in zip(known, allowed, strict=True) if may])
 
 
 def searchable(config: EvaluateConfig, folder: Path) -> np.ndarray:

@@ -74,7 +74,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("n_held_size", "numbers in that set", ".0f"),
         Column("head_likeliest", "likeliest N of the head right", "%"),
         Column("head_confidence", "its mean probability", "%"),
-        Column("in_scope", "in scope", "%"),
+        Column("scope_right", "scope told rightly", "%"),
         Column("cpu_seconds", "CPU seconds a curve", ".1f"),
         Column("seconds_per_candidate", "CPU seconds a candidate", ".2f"),
     ),
@@ -151,8 +151,11 @@ def _numbers(records: Sequence[Record]) -> dict[str, Any]:
 def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
     facts = environment()
     curves, groups = len({each["case"] for each in records}), len({each["group"] for each in records})
+    outside = len({each["case"] for each in records if not each.get("inside", True)})
     searched, truth = "", ""
+    whose = f"{curves - outside} measured curves, and {outside} that no particle of one metal explains"
     if config.split != "experimental":
+        whose = f"{curves} curves of {groups} clusters"
         knows = config.split in ("random", "instrument")
         searched = ", which has each of them" if knows else " without what is kin to one held out"
         truth = (
@@ -161,7 +164,7 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
             "has within half a bond. "
         )
     return (
-        f"{curves} curves of {groups} clusters; {config.candidates} candidates of each method; retrieval searches "
+        f"{whose}; {config.candidates} candidates of each method; retrieval searches "
         f"`{config.library}`{searched}. Medians with quartiles in brackets, shares with the 95 % interval of a "
         f"bootstrap over clusters. {truth}Nothing refined: as proposed, with the scale one and Biso that of the curve, "
         "where it is known. A difference counts where its interval leaves zero out and there are at least "
@@ -219,7 +222,7 @@ def _measured(records: Sequence[Record]) -> list[str]:
     base = {each["case"]: _best(each) for each in records if each["method"] == "retrieval"}
     for record in records:
         best = min(record["candidates"][:10], key=lambda each: each["rw_refined"], default=None)
-        if best is not None:
+        if best is not None and record.get("inside", True):
             rw = best["rw_refined"]
             ratio = f"{rw / base[record['case']]:.2f}" if record["case"] in base else "–"
             rows.append([record["case"], record["method"], best["label"], str(best["atoms"]), f"{rw:.3f}", ratio])

@@ -7,6 +7,7 @@ needs a guard.
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,7 @@ def serve(answer: Callable[[Any], Any]) -> None:
     Args:
         answer: From a task to its answer.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who began the process is interrupted too, and ends it
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
     out, sys.stdout = sys.stdout, sys.stderr  # what else is printed is no answer
