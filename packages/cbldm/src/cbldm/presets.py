@@ -76,6 +76,7 @@ PRESETS: dict[str, TrainConfig] = {
         data=CurveSource(library="extended", split="geometry"),
         steps=(20_000,),
         batch=32,
+        learning_rate=2e-3,
     ),
     "graph-cvae-smoke": TrainConfig(
         profile=GraphCvae(
