@@ -66,7 +66,7 @@ class GraphCvae:
     decoder_width: int = 512
     misfit: float = 10.0
     presence: float = 10.0
-    divergence: float = 0.1
+    divergence: float = 1.0
     types: tuple[str, ...] = TYPES
 
     @property
