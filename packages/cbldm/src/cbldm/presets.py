@@ -42,7 +42,7 @@ _TINY_PAPER = Paper(
 
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
-    "robust-geometry": TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(6000, 8000, 6000)),
+    "robust-geometry": TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(2500, 2000, 1500)),
     "robust-distance": TrainConfig(
         profile=Robust(target="distance"),
         data=CurveSource(library="extended", split="geometry"),

@@ -166,10 +166,11 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
     return (
         f"{whose}; {config.candidates} candidates of each method; retrieval searches "
         f"`{config.library}`{searched}. Medians with quartiles in brackets, shares with the 95 % interval of a "
-        f"bootstrap over clusters. {truth}Nothing refined: as proposed, with the scale one and Biso that of the curve, "
-        "where it is known. A difference counts where its interval leaves zero out and there are at least "
-        f"{ENOUGH} clusters. CPU seconds of one thread. {_trained(config)}Seed {config.seed}. "
-        f"Commit {facts['commit']}, {facts['machine']}, Python {facts['python']}, torch {facts['versions']['torch']}."
+        f"bootstrap over clusters, which has no width where all are alike. {truth}Nothing refined: as proposed, with "
+        "the scale one and Biso that of the curve, where it is known. A difference counts where its interval leaves "
+        f"zero out and there are at least {ENOUGH} clusters. CPU seconds of one thread. {_trained(config)}"
+        f"Seed {config.seed}. Commit {facts['commit']}, {facts['machine']}, Python {facts['python']}, "
+        f"torch {facts['versions']['torch']}."
     )
 
 
