@@ -125,10 +125,11 @@ def test_trained_weights_in_every_method(tmp_path: Path) -> None:
     from cbldm.train import train
 
     weights = train(PRESETS["robust-smoke"], tmp_path / "smoke")
-    config = EvaluateConfig(split="random", methods=METHODS, weights=(weights,), clusters=1, candidates=4, max_atoms=20)
+    config = EvaluateConfig(split="random", methods=METHODS, weights=(weights,), clusters=1, candidates=4, max_atoms=15)
     records = evaluate(config, tmp_path / "run")
     assert [each["method"] for each in records] == list(METHODS)
-    assert all(sum(each["head"].values()) == pytest.approx(1, abs=0.02) for each in records[1:])
+    asked = [each for each in records if not each["method"].startswith("retrieval")]
+    assert all(sum(each["head"].values()) == pytest.approx(1, abs=0.02) for each in asked)
     assert len(read_answers(tmp_path / "run")) == len(METHODS)
     tensors, kept = load_weights(weights / "weights.safetensors")
     save_weights(weights / "weights.safetensors", {name: 2 * each for name, each in tensors.items()}, kept)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from papertrio_shared.run import CONFIG, read_config
 
+from ..data.clusters import MAX_ATOMS
 from ..data.gr import PairDistribution
 from ..draws import DRAWS, FromDraws, usable_draws
 from ..profiles import Profile
@@ -85,7 +86,7 @@ class SearchMethod:
             drawn = sample(gr, self.profile, count=DRAWS, element=question.element, seed=seed, sampling=self.sampling)
             head = {n: float(p) for n, p in enumerate(drawn.atom_count)}
             if usable_draws(drawn):
-                proposers.append(FromDraws(drawn))
+                proposers.append(FromDraws(drawn, self.options.get("max_atoms", MAX_ATOMS)))
         if not proposers:
             return Answer(None, head)
         found = recover(
@@ -102,7 +103,14 @@ class SearchMethod:
         return Answer(found, head)
 
 
-def build_method(name: str, library: Proposer, weights: Path | None = None, *, positions: Positions = "held") -> Method:
+def build_method(
+    name: str,
+    library: Proposer,
+    weights: Path | None = None,
+    *,
+    positions: Positions = "held",
+    max_atoms: int = MAX_ATOMS,
+) -> Method:
     """A method by its name.
 
     Args:
@@ -110,6 +118,7 @@ def build_method(name: str, library: Proposer, weights: Path | None = None, *, p
         library: What may be searched.
         weights: Of the model, for all methods but retrieval.
         positions: Whether the atoms of the best are moved in the end.
+        max_atoms: Largest cluster that is drawn or searched for.
 
     Returns:
         The method.
@@ -121,7 +130,7 @@ def build_method(name: str, library: Proposer, weights: Path | None = None, *, p
     kind = name.split()[0]
     if kind not in METHODS:
         raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
-    options = {"positions": positions, "shape": "search" if kind.endswith(SEARCHED) else "held"}
+    options = {"positions": positions, "max_atoms": max_atoms, "shape": "search" if kind.endswith(SEARCHED) else "held"}
     kind = kind.removesuffix(SEARCHED)
     proposers = [library] if kind in ("retrieval", "both") else []
     if kind == "retrieval":
