@@ -38,7 +38,7 @@ from .series import curves_of, run_series
 from .simulate import SIMULATION_SETTINGS, SimulationSettings
 from .simulate import simulate as simulate_curve
 from .target import FIT_SETTINGS, FitSettings
-from .train import WEIGHTS
+from .train import WEIGHTS, write_half
 from .train import resume as resume_run
 from .train import train as start_run
 
@@ -241,6 +241,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Train a model that draws structures for a curve.
 
@@ -248,19 +249,22 @@ def train(
         config: A preset's name, then overrides.
         out: Folder of the run; runs/PROFILE where none is given.
         resume: Folder of a run to go on with; its own config is used.
+        weights: File to which the weights are written in half precision as well, as they come with the package.
     """
     if resume is not None:
         folder = resume_run(resume)
     else:
         folder = start_run(config, out or Path("runs") / type(config.profile).__name__.lower())
-    print(f"weights: {folder / WEIGHTS}\nfigures: {folder / 'metrics.jsonl'}")
+    if weights is not None:
+        write_half(folder, weights)
+    print(f"weights: {weights or folder / WEIGHTS}\nfigures: {folder / 'metrics.jsonl'}")
 
 
 def sample(
     file: tyro.conf.Positional[Path],
     /,
     *,
-    weights: Path,
+    weights: Path | None = None,
     out: Path = Path("samples"),
     count: int = 20,
     element: str | None = None,
@@ -274,7 +278,7 @@ def sample(
 
     Args:
         file: Measured G(r), a .gr file.
-        weights: File of weights, or the folder of a run.
+        weights: File of weights, or the folder of a run; by default the weights that come with the package.
         out: Folder of the results, made; earlier results in it are replaced.
         count: How many structures.
         element: Symbol of the metal; by default the only metal of the file's composition.
@@ -310,6 +314,8 @@ def evaluate(
         table: A further file for the tables, in Markdown.
     """
     folder = out or Path("runs") / f"evaluate-{config.split}"
+    if table is not None and table.is_dir():
+        raise ValueError(f"{table}: it is a folder; name a file in it with --table")
     records = evaluate_methods(config, folder, jobs=jobs)
     print(write_evaluation(records, config, folder, table=table))
     print(f"report: {folder / 'report.md'}")

@@ -43,19 +43,20 @@ class ExampleSource:
             split=config.split,
             max_atoms=config.max_atoms,
             count=config.distinct,
-            known=config.known,
             variation=config.variation,
             seed=seed,
             rstep=profile.rstep,
             rmax=round(profile.rstep * profile.bins, 6),
         )
         self._kept = kept_training_set(self.settings)
+        is_known = self._kept.curves["geometry"] < clusters_of(self.settings).known
+        self._kinds = [torch.from_numpy(each.nonzero()[0]) for each in (is_known, ~is_known)]
         self._r = training_curves(self.settings).r.float()
 
     def __call__(self, step: int) -> Examples:
-        """The examples of a step, drawn evenly from the set."""
+        """The examples of a step, drawn from the set."""
         stream = generator(self.seed, f"batch {step}")
-        rows = self._kept.curves[torch.randint(self.config.distinct, (self.batch,), generator=stream).numpy()]
+        rows = self._kept.curves[self._drawn(stream).numpy()]
         which = torch.from_numpy(rows["geometry"].astype("int64"))
         settings = dict(zip(KEPT_SETTINGS, torch.from_numpy(rows["settings"]).unbind(1), strict=True))
         atom_count = self._kept.atom_count[which]
@@ -96,6 +97,16 @@ class ExampleSource:
         begin, end = self._ends(settings["rmax"], stream)
         curves = _cut(batch.g, self._r, begin, end, settings)
         return examples_of(curves, positions, batch.atom_count, batch.type, settings["bond"])
+
+    def _drawn(self, stream: torch.Generator) -> Tensor:
+        """Rows of the set: of the known clusters as many as are asked for, evenly from either kind."""
+        dice, place = torch.rand(2, self.batch, generator=stream, dtype=torch.float64)
+        known, others = self._kinds
+        if not len(others) or not len(known):
+            return (place * self.config.distinct).long()
+        return torch.where(
+            dice < self.config.known, known[(place * len(known)).long()], others[(place * len(others)).long()]
+        )
 
     def _ends(self, rmax: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
         """Where each curve begins, and where it is made to end."""

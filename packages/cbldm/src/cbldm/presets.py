@@ -1,5 +1,7 @@
 """Named training runs."""
 
+from dataclasses import replace
+
 from .config import CurveSource, TrainConfig
 from .diffusion.samplers import PriorJump
 from .diffusion.schedule import CosineSchedule
@@ -40,14 +42,12 @@ _TINY_PAPER = Paper(
     jump=PriorJump(18, 16),
 )
 
+_GEOMETRY = TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(2500, 2000, 1500))
+
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
-    "robust-geometry": TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(6000, 8000, 6000)),
-    "robust-distance": TrainConfig(
-        profile=Robust(target="distance"),
-        data=CurveSource(library="extended", split="geometry"),
-        steps=(6000, 8000, 6000),
-    ),
+    "robust-geometry": _GEOMETRY,
+    "robust-distance": replace(_GEOMETRY, profile=Robust(target="distance")),
     "robust-random": TrainConfig(data=CurveSource(split="random", distinct=60_000), steps=(4000, 8000, 4000)),
     "robust-size": TrainConfig(data=CurveSource(library="extended", split="size"), steps=(6000, 8000, 6000)),
     "robust-smoke": TrainConfig(
@@ -76,6 +76,7 @@ PRESETS: dict[str, TrainConfig] = {
         data=CurveSource(library="extended", split="geometry"),
         steps=(20_000,),
         batch=32,
+        learning_rate=2e-3,
     ),
     "graph-cvae-smoke": TrainConfig(
         profile=GraphCvae(

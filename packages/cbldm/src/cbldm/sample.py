@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import overload
 
@@ -58,11 +59,12 @@ class Samples(Sequence[Atoms]):
         return len(self.structures)
 
 
-def load_profile(path: Path) -> Profile:
+def load_profile(path: Path | None = None) -> Profile:
     """Networks with the weights of a run.
 
     Args:
-        path: File of weights, or the folder of a run.
+        path: File of weights, or the folder of a run; by default the weights that come with the package, those of the
+            profile `robust` trained without the clusters that the split `geometry` holds out.
 
     Returns:
         The profile, ready to sample.
@@ -75,6 +77,9 @@ def load_profile(path: Path) -> Profile:
     Traceback (most recent call last):
     FileNotFoundError: none.safetensors: no such file...
     """
+    if path is None:
+        with as_file(files("cbldm") / "weights" / "robust.safetensors") as shipped:
+            return load_profile(shipped)
     path = path / "weights.safetensors" if path.is_dir() else path
     tensors, config = load_weights(path)
     if "profile" not in config:
@@ -90,7 +95,7 @@ def load_profile(path: Path) -> Profile:
 
 def sample(
     gr: PairDistribution,
-    weights: Path | Profile,
+    weights: Path | Profile | None = None,
     *,
     count: int = 20,
     element: str | None = None,
@@ -106,7 +111,7 @@ def sample(
 
     Args:
         gr: Measured curve.
-        weights: File of weights or folder of a run, or what `load_profile` gave.
+        weights: File of weights or folder of a run, or what `load_profile` gave; by default the package's own.
         count: How many.
         element: Symbol of the atoms, which G does not see; by default the only metal of the curve's composition.
         seed: The same seed gives the same structures.

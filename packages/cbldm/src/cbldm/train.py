@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from papertrio_shared.checkpoint import CheckpointError, load_state, save_state, save_weights
+from papertrio_shared.checkpoint import CheckpointError, load_state, load_weights, save_state, save_weights
 from papertrio_shared.metrics import RunningMean
 from papertrio_shared.progress import progress
 from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, read_config
@@ -82,6 +82,7 @@ class Trainer:
         if stage != self._stage:
             if k == 0 and self.steps_done:
                 self.profile.load_state_dict(self.averaged.state_dict())
+                self._average.n_averaged.zero_()  # of what a stage begins with nothing is left in its average
             self._enter(stage)
             self._means = {}
         for group in self._optimizer.param_groups:
@@ -288,6 +289,21 @@ def resume(folder: Path) -> Path:
         with Run.resume(folder, step=trainer.steps_done) as run:
             _go_on(trainer, run)
     return folder
+
+
+def write_half(folder: Path, path: Path) -> None:
+    """Write the weights of a run in half precision.
+
+    Args:
+        folder: Of the run.
+        path: The file; one that is there is replaced.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+    """
+    tensors, config = load_weights(folder / WEIGHTS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, {name: each.half() for name, each in tensors.items()}, config)
 
 
 def run_config(folder: Path) -> TrainConfig:

@@ -62,6 +62,7 @@ class Clusters(NamedTuple):
 
     Attributes:
         geometries: All that is trained on.
+        known: How many of the first of them are DeepStruc's or blocks of hcp.
         trained: Which of them, at which bonds and with which instruments.
         weights: How often each cluster is drawn.
         others: Geometries by which the training is watched: the split's validation.
@@ -69,6 +70,7 @@ class Clusters(NamedTuple):
     """
 
     geometries: tuple[Geometry, ...]
+    known: int
     trained: Side
     weights: Float[np.ndarray, " clusters"]
     others: tuple[Geometry, ...]
@@ -112,7 +114,7 @@ def clusters_of(settings: TrainingSet) -> Clusters:
             replace(each, variation=each.variation if split.name == "instrument" else variation)
             for each in (split.train, split.validation)
         ]
-        return Clusters(known, sides[0], np.ones(len(sides[0].places)), known, sides[1])
+        return Clusters(known, len(known), sides[0], np.ones(len(sides[0].places)), known, sides[1])
     first = known if split is None else tuple(known[int(k)] for k in split.train.places)
     more: tuple[Geometry, ...] = ()
     if settings.library == "extended":
@@ -130,7 +132,7 @@ def clusters_of(settings: TrainingSet) -> Clusters:
     weights = np.repeat([share / len(first), (1 - share) / max(1, len(more))], [len(first), len(more)])
     trained = Side(np.arange(len(geometries)), variation=variation)
     watched = None if split is None else Side(split.validation.places, variation=variation)
-    return Clusters(geometries, trained, weights, known, watched)
+    return Clusters(geometries, len(first), trained, weights, known, watched)
 
 
 def _may_train(split: SplitName, geometry: Geometry) -> bool:

@@ -13,7 +13,7 @@ from .judge import Record
 from .measures import CLOSE, ENOUGH, Comparison, Spread, by_method, compare_methods, figures, interval, summary
 from .methods import trained_split
 from .pictures import PICTURES, draw
-from .run import EvaluateConfig
+from .run import EvaluateConfig, rows_of
 
 REPORT, TABLE, NUMBERS, CURVES = "report.md", "table.md", "table.json", "curves.csv"
 _CANDIDATE = ("label", "type", "source", "atoms", "bond", "rw_proposed", "rw_scaled", "rw_refined", "rw", "rw_moved")
@@ -166,16 +166,19 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
     return (
         f"{whose}; {config.candidates} candidates of each method; retrieval searches "
         f"`{config.library}`{searched}. Medians with quartiles in brackets, shares with the 95 % interval of a "
-        f"bootstrap over clusters. {truth}Nothing refined: as proposed, with the scale one and Biso that of the curve, "
-        "where it is known. A difference counts where its interval leaves zero out and there are at least "
-        f"{ENOUGH} clusters. CPU seconds of one thread. {_trained(config)}Seed {config.seed}. "
-        f"Commit {facts['commit']}, {facts['machine']}, Python {facts['python']}, torch {facts['versions']['torch']}."
+        f"bootstrap over clusters, which has no width where all are alike. {truth}Nothing refined: as proposed, with "
+        "the scale one and Biso that of the curve, where it is known. A difference counts where its interval leaves "
+        f"zero out and there are at least {ENOUGH} clusters. CPU seconds of one thread. {_trained(config)}"
+        f"Seed {config.seed}. Commit {facts['commit']}, {facts['machine']}, Python {facts['python']}, "
+        f"torch {facts['versions']['torch']}."
     )
 
 
 def _trained(config: EvaluateConfig) -> str:
     """What was held out in the training of the weights, which decides whether a figure means anything."""
     said = ""
+    if not config.weights and any(rows_of(config).values()):
+        said = "The weights that come with the package were trained with geometry held out. "
     for path in config.weights:
         split = trained_split(path)
         if split is None:
