@@ -1,6 +1,7 @@
 """The screening of a large library against the exact scan of each of its geometries."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +132,9 @@ def test_of_a_large_library_the_best_are_those_of_all(monkeypatch: pytest.Monkey
     assert len(tried) == 10 + len(SMALL)
 
 
+PROPOSED: dict[str, Any] = {"positions": "held", "shape": "held", "model": "none"}
+
+
 def test_the_extended_library_is_screened_by_recover(
     made: tuple[Geometry, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +146,7 @@ def test_the_extended_library_is_screened_by_recover(
     heard = []
     for _ in range(2):
         with listening(lambda *step: heard.append(step)):
-            result = recover(curve, element="Pt", library="extended", max_atoms=40, candidates=3, positions="held")
+            result = recover(curve, element="Pt", library="extended", max_atoms=40, candidates=3, **PROPOSED)
         assert result[0].label == truth.label
         assert result.searched == sum(each.atom_count <= 40 for each in made)
     # A series has the distances once.
