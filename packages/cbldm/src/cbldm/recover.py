@@ -35,10 +35,10 @@ REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
-RESHAPED = 8
+RESHAPED = 10
 """Candidates that a search for other shapes begins from."""
-_OF_ONE_TYPE = 3
-"""Of these, how many may be of one structure type."""
+_ALIKE = 3
+"""Of these, how many may be of one structure type and from one source."""
 _WORSE = 0.2
 """By how much their Rw may be greater than that of the best."""
 _EXPLAINED = 1e-3
@@ -209,12 +209,12 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
 def _reshape(
     found: Sequence[Candidate], target: Target, search: Search, delta2: Delta2, qdamp: Qdamp, max_atoms: int
 ) -> list[Candidate]:
-    """Other shapes around the best, a few of each type; around what explains nothing none is looked for."""
+    """Other shapes around the best, a few of each type and source; around what explains nothing none is looked for."""
     begun: list[Candidate] = []
     for each in found:
-        alike = sum(other.type == each.type for other in begun)
+        alike = sum((other.type, other.source) == (each.type, each.source) for other in begun)
         near = each.rw <= min(found[0].rw + _WORSE, SCOPE_RW)
-        if each.geometry and near and alike < _OF_ONE_TYPE and len(begun) < RESHAPED:
+        if each.geometry and near and alike < _ALIKE and len(begun) < RESHAPED:
             begun.append(each)
 
     def one(each: Candidate) -> Candidate | None:
