@@ -115,7 +115,38 @@ $(filter-out %/simulated/0/candidates.csv,$(CBLDM_RUNS)): | .venv/synced
 	$(BIN)/cbldm recover $(CURVES)/$(preset_of).gr --element $(METAL_$(preset_of)) --candidates 20 --out $(@D) $(if $(SMOKE),--max-atoms 60)
 $(filter %/simulated/0/candidates.csv,$(CBLDM_RUNS)): | .venv/synced
 	$(BIN)/cbldm demo --out $(@D) $(smoke_flag)
-paper-cbldm: $(CBLDM_RUNS) ## structures recovered from a simulated and from measured curves (CURVES=folder)
+# Models, from nothing: hours on a CPU. What was cut off goes on.
+CBLDM := $(RESULTS)/cbldm
+CBLDM_MODELS := $(if $(SMOKE),robust-smoke,robust-geometry robust-distance graph-cvae robust-random robust-size)
+$(CBLDM_MODELS:%=$(CBLDM)/models/%.trained): | .venv/synced
+	@mkdir -p $(@D)
+	$(BIN)/cbldm train $(if $(wildcard $(basename $@)/config.json),--resume $(basename $@),$(notdir $(basename $@)) --out $(basename $@))
+	@touch $@
+# How each split is judged: methods, and the models that are asked.
+CBLDM_ALL := retrieval retrieval+search model model+search both both+search
+CBLDM_METHODS_geometry := $(CBLDM_ALL) diffusion+search prior+search
+CBLDM_METHODS_random := retrieval model both
+CBLDM_METHODS_size := $(CBLDM_ALL)
+CBLDM_METHODS_type := retrieval retrieval+search
+CBLDM_METHODS_instrument := retrieval retrieval+search
+CBLDM_METHODS_experimental := retrieval retrieval+search
+CBLDM_MODELS_geometry := robust-geometry
+CBLDM_MODELS_random := robust-random
+CBLDM_MODELS_size := robust-size
+CBLDM_SPLITS := geometry random size type instrument $(if $(CURVE_NAMES),experimental)
+CBLDM_TABLES := $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md) $(CBLDM)/evaluate-geometry-baselines/report.md
+evaluated = $(patsubst evaluate-%,%,$(notdir $(@D)))
+models_of = $(if $(CBLDM_MODELS_$(1)),$(if $(SMOKE),robust-smoke,$(CBLDM_MODELS_$(1))))
+weights_of = $(if $(1),--weights $(1:%=$(CBLDM)/models/%))
+CBLDM_WORDS = --jobs 4 $(if $(SMOKE),--clusters 2 --max-atoms $(if $(filter size,$(evaluated)),160,20))
+.SECONDEXPANSION:
+$(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md): $$(patsubst %,$(CBLDM)/models/%.trained,$$(call models_of,$$(evaluated))) | .venv/synced
+	$(BIN)/cbldm evaluate --split $(evaluated) --methods $(CBLDM_METHODS_$(evaluated)) $(call weights_of,$(call models_of,$(evaluated))) $(if $(filter experimental,$(evaluated)),--curves $(CURVES)) $(CBLDM_WORDS) --out $(@D)
+CBLDM_BASELINES := $(if $(SMOKE),robust-smoke,robust-geometry robust-distance graph-cvae)
+$(CBLDM)/evaluate-geometry-baselines/report.md: $(CBLDM_BASELINES:%=$(CBLDM)/models/%.trained) | .venv/synced
+	$(BIN)/cbldm evaluate --split geometry --methods model model+search $(call weights_of,$(CBLDM_BASELINES)) $(CBLDM_WORDS) --out $(@D)
+paper-cbldm: $(CBLDM_RUNS) $(CBLDM_TABLES) ## all splits with all methods, and structures recovered from measured curves (CURVES=folder)
+	@cat $(CBLDM_TABLES:report.md=table.md)
 	@$(TABLES) $(RESULTS)/cbldm --file candidates.csv --figures "type=type" "parameters=parameters" "atoms=atoms" "Rw=rw"
 
 GFD := $(RESULTS)/gradient-flow-drifting
