@@ -87,9 +87,10 @@ class CurveTokens(nn.Module):
         for before, after in itertools.pairwise(widths):
             self.blocks += [_Block(before, after, 2), _Block(after, after, 1)]
         stretches = BINS // _STRIDE
-        self.out = nn.Sequential(
-            nn.Flatten(), nn.Linear(widths[-1] * stretches, summary), nn.GELU(), nn.LayerNorm(summary)
-        )
+        flat = widths[-1] * stretches
+        self.out = nn.Sequential(nn.Linear(flat + BINS, summary), nn.GELU(), nn.LayerNorm(summary))
+        self.more = nn.Sequential(nn.Linear(summary, summary), nn.GELU(), nn.Linear(summary, summary))
+        self.last = nn.LayerNorm(summary)
         self.tokens = nn.Linear(widths[-1], width)
         self.place = nn.Parameter(0.02 * torch.randn(stretches, width))
 
@@ -113,10 +114,14 @@ class CurveTokens(nn.Module):
         }
         numbers = torch.stack([(given[name] - CENTRES[name]) / WIDTHS[name] for name in CENTRES], 1)
         settings = self.settings(numbers.to(g))
-        x = self.first(torch.stack([g, undamped, known.to(g)], 1))
+        rows = torch.stack([g, undamped, known.to(g)], 1)
+        x = self.first(rows)
         for block in self.blocks:
             x = block(x, settings)
-        return CurveCode(self.tokens(x.mT) + self.place, self.out(x), bond)
+        direct = F.avg_pool1d(rows[:, :2], 2).flatten(1)
+        summary = self.out(torch.cat([x.flatten(1), direct], 1))
+        summary = self.last(summary + self.more(summary))
+        return CurveCode(self.tokens(x.mT) + self.place, summary, bond)
 
 
 class _Block(nn.Module):
