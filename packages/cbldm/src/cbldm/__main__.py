@@ -314,6 +314,8 @@ def evaluate(
         table: A further file for the tables, in Markdown.
     """
     folder = out or Path("runs") / f"evaluate-{config.split}"
+    if table is not None and table.is_dir():
+        raise ValueError(f"{table}: it is a folder; name a file in it with --table")
     records = evaluate_methods(config, folder, jobs=jobs)
     print(write_evaluation(records, config, folder, table=table))
     print(f"report: {folder / 'report.md'}")

@@ -154,11 +154,17 @@ def _bars(axes: Axes, records: Sequence[Record], kinds: Sequence[str], kind: Cal
         shares = []
         for k in shown:
             hits = [figures(each)["success_10"] for each in answers if kind(each) == kinds[k]]
-            shares.append(float(np.mean(hits)) if hits else 0.0)  # type: ignore[arg-type]
+            shares.append(float(np.mean(hits)) if hits else np.nan)  # type: ignore[arg-type]
         places = np.arange(len(shown)) + (turn - (len(methods) - 1) / 2) * width
         bars = axes.bar(places, shares, 0.92 * width, color=colour, label=method)
         if len(methods) <= _LABELLED:
-            axes.bar_label(bars, [f"{100 * share:.0f}" for share in shares], fontsize=7, color=INK, padding=1)
+            axes.bar_label(
+                bars,
+                ["" if np.isnan(share) else f"{100 * share:.0f}" for share in shares],
+                fontsize=7,
+                color=INK,
+                padding=1,
+            )
     axes.set_xlim(-0.6, max(len(shown), 3) - 0.4)
     axes.set_xticks(range(len(shown)), [f"{kinds[k]}\n({counts[k]})" for k in shown], fontsize=9)
     _plain(axes)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +22,7 @@ from ..data.splits import Split, split_library
 from ..pairs import pairs_of
 from ..proposals import FromLibrary
 from ..recover import Positions
+from ..sample import load_profile
 from ..threads import one_torch_thread
 from .cases import SPLITS, Case, EvaluatedSplit, cases_of, measured_cases
 from .judge import Record, judge
@@ -30,6 +32,7 @@ from .workers import deal, serve
 ANSWERS, SEARCHABLE, WEIGHTS = "answers.jsonl", "searchable.npy", "weights.json"
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a training run."""
+SHIPPED = files("cbldm") / "weights" / "robust.safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class EvaluateConfig:
         methods: What answers: `retrieval`, `model`, `both`; and the model's draws by `diffusion` without its shortcut,
             or by its `prior` alone.
         weights: Of models: files, or folders of runs; with several, each method that asks a model has a row for each.
+            By default the weights that come with the package.
         library: What retrieval searches, less what is kin to a tested cluster.
         clusters: How many test clusters at most, taken evenly over types and sizes.
         bonds: At how many bond lengths each.
@@ -88,7 +92,7 @@ def evaluate(config: EvaluateConfig, folder: Path, *, jobs: int = 1) -> list[Rec
     cases = task_cases(config)
     _claim(config, folder)
     answered = read_answers(folder)
-    rows = row_names(config.methods, config.weights)
+    rows = rows_of(config)
     wanted = [(row, case.name) for case in cases for row in rows]
     waiting = [task for task in wanted if task not in answered]
     failed = []
@@ -110,6 +114,24 @@ def evaluate(config: EvaluateConfig, folder: Path, *, jobs: int = 1) -> list[Rec
             f"{first['error']}; the others are kept in {folder}"
         )
     return [answered[row, case.name] for row in rows for case in cases]
+
+
+def rows_of(config: EvaluateConfig) -> dict[str, Path | None]:
+    """The rows of the tables, and the weights of each.
+
+    Args:
+        config: What is evaluated.
+
+    Returns:
+        As `row_names`; where no weights are named those that come with the package.
+
+    Raises:
+        ValueError: If two files of weights have one name.
+
+    >>> {name: path and path.name for name, path in rows_of(EvaluateConfig(methods=("retrieval", "model"))).items()}
+    {'retrieval': None, 'model': 'robust.safetensors'}
+    """
+    return row_names(config.methods, config.weights or (Path(str(SHIPPED)),))
 
 
 def task_cases(config: EvaluateConfig) -> list[Case]:
@@ -163,7 +185,7 @@ class Worker:
     def __init__(self, config: EvaluateConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.cases = {case.name: case for case in task_cases(config)}
-        self.rows = row_names(config.methods, config.weights)
+        self.rows = rows_of(config)
         self.methods: dict[str, Method] = {}
 
     def answer(self, task: tuple[str, str]) -> Record:
@@ -247,9 +269,12 @@ def _check(config: EvaluateConfig, jobs: int) -> None:
     for name in config.methods:
         if name not in METHODS:
             raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
-    for path in row_names(config.methods, config.weights).values():
-        if path is not None and not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
+    for path in dict.fromkeys(rows_of(config).values()):
+        if path is None:
+            continue
+        if not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
             raise FileNotFoundError(f"{path}: no such weights; give a file of them, or the folder of a run")
+        load_profile(path)  # which says what is wrong with them before anything is written
     if config.positions not in get_args(Positions):
         raise ValueError(f"positions {config.positions!r}: take one of {', '.join(get_args(Positions))}")
     for name, value in (("candidates", config.candidates), ("clusters", config.clusters), ("jobs", jobs)):
@@ -265,7 +290,7 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder}: it holds something else; give a new folder as --out")
         Run.create(folder, config).close()
-        _write_json(folder / WEIGHTS, _digests(config.weights))
+        _write_json(folder / WEIGHTS, _digests(config))
         return
     before: EvaluateConfig = dict_to_config(read_config(folder), EvaluateConfig)
     alike = replace(before, methods=config.methods, clusters=config.clusters, bonds=config.bonds)
@@ -276,7 +301,9 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
             raise ValueError(
                 f"{folder}: holds a run with {name} {getattr(alike, name)}, not {value}; give another --out"
             )
-    known, now = json.loads((folder / WEIGHTS).read_text(encoding="utf-8")), _digests(config.weights)
+    kept = folder / WEIGHTS
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    now = _digests(config)
     for path, digest in now.items():
         if known.get(path, digest) != digest:
             raise ValueError(f"{folder}: the weights {path} are no longer those it was begun with; give another --out")
@@ -285,9 +312,10 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
         _write_json(folder / CONFIG, config_to_dict(config))
 
 
-def _digests(weights: Sequence[Path]) -> dict[str, str]:
-    files = {str(path): path / WEIGHTS_FILE if path.is_dir() else path for path in weights}
-    return {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()}
+def _digests(config: EvaluateConfig) -> dict[str, str]:
+    paths = [path for path in rows_of(config).values() if path is not None]
+    read = {str(path): path / WEIGHTS_FILE if path.is_dir() else path for path in paths}
+    return {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in read.items()}
 
 
 def _write_json(path: Path, data: Any) -> None:

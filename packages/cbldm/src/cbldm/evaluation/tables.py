@@ -13,7 +13,7 @@ from .judge import Record
 from .measures import CLOSE, ENOUGH, Comparison, Spread, by_method, compare_methods, figures, interval, summary
 from .methods import trained_split
 from .pictures import PICTURES, draw
-from .run import EvaluateConfig
+from .run import EvaluateConfig, rows_of
 
 REPORT, TABLE, NUMBERS, CURVES = "report.md", "table.md", "table.json", "curves.csv"
 _CANDIDATE = ("label", "type", "source", "atoms", "bond", "rw_proposed", "rw_scaled", "rw_refined", "rw", "rw_moved")
@@ -177,6 +177,8 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
 def _trained(config: EvaluateConfig) -> str:
     """What was held out in the training of the weights, which decides whether a figure means anything."""
     said = ""
+    if not config.weights and any(rows_of(config).values()):
+        said = "The weights that come with the package were trained with geometry held out. "
     for path in config.weights:
         split = trained_split(path)
         if split is None:
