@@ -73,7 +73,7 @@ def test_latents_are_followed_while_training_only(examples: Examples) -> None:
     profile.loss("latents", examples, generator(0, "a"))
     assert torch.equal(profile.latent_mean, before)
     profile.train()
-    for k in range(400):
+    for k in range(250):
         profile.loss("latents", examples, generator(k, "a"))
     with torch.no_grad():
         found = profile._encoded(examples.positions * (2.8 / examples.bond)[:, None, None], examples.atom_count)
