@@ -58,7 +58,7 @@ PRESETS: dict[str, TrainConfig] = {
     "robust-random": TrainConfig(
         profile=Robust(rows=48, depth=2, decoder_width=64),
         data=CurveSource(split="random", distinct=40_000),
-        steps=(2500, 3000, 1200),
+        steps=(2500, 5000, 1200),
         batch=96,
         learning_rate=1.5e-3,
     ),
@@ -88,6 +88,7 @@ PRESETS: dict[str, TrainConfig] = {
         data=CurveSource(library="extended", split="geometry"),
         steps=(20_000,),
         batch=32,
+        learning_rate=2e-3,
     ),
     "graph-cvae-smoke": TrainConfig(
         profile=GraphCvae(

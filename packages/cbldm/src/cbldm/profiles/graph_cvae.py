@@ -61,12 +61,12 @@ class GraphCvae:
     summary: int = 512
     width: int = 128
     graph_width: int = 32
-    depth: int = 3
+    depth: int = 2
     latent: int = 8
     decoder_width: int = 512
     misfit: float = 10.0
     presence: float = 10.0
-    divergence: float = 0.01
+    divergence: float = 1.0
     types: tuple[str, ...] = TYPES
 
     @property
@@ -110,19 +110,15 @@ class GraphCvaeProfile(Profile):
         *,
         progress: float = 1.0,
     ) -> dict[str, Tensor]:
-        """See `Profile.loss`; β rises with the progress."""
+        """See `Profile.loss`; β rises with the progress. What is counted is drawn from the prior, as in sampling."""
         code = self.curve(examples.curves)
         positions = examples.positions / code.bond[:, None, None]
         seen = torch.cat([self.encoder(positions, examples.present), code.summary], 1)
         q, p = Gaussian.of(self.posterior_latent(seen)), Gaussian.of(self.prior(code.summary))
         z = q.draw(self._noise(len(seen), generator, seen.device))
         decoded, logits = self.decoder(torch.cat([z, code.summary], 1))
-        places = examples.present.shape[1]
-        decoded = centred(decoded[:, :places], examples.present)
-        with torch.no_grad():
-            target = turned_onto(positions, decoded, examples.present)
-        square = (decoded - target).square().sum((1, 2)) / examples.atom_count
-        there = F.pad(examples.present, (0, self.config.atoms - places))
+        square = _apart(decoded, positions, examples.present)
+        there = F.pad(examples.present, (0, self.config.atoms - examples.present.shape[1]))
         presence = F.binary_cross_entropy_with_logits(logits, there.to(logits))
         divergence = q.divergence(p).mean()
         beta = min(1.0, progress / _FULL_BETA)
@@ -131,13 +127,19 @@ class GraphCvaeProfile(Profile):
             + self.config.presence * presence
             + self.config.divergence * beta * divergence
         )
+        with torch.no_grad():
+            z = p.draw(self._noise(len(seen), generator, seen.device))
+            drawn, drawn_logits = self.decoder(torch.cat([z, code.summary], 1))
+            drawn_square = _apart(drawn, positions, examples.present)
+            off = (_count(drawn_logits) - examples.atom_count).abs().float()
         return {
             "loss": loss,
             "rmsd": (code.bond * square.sqrt()).mean(),
             "presence": presence,
             "divergence": divergence,
-            "count_right": (_count(logits) == examples.atom_count).float().mean(),
-            "count_off": (_count(logits) - examples.atom_count).abs().float().mean(),
+            "drawn_rmsd": (code.bond * drawn_square.sqrt()).mean(),
+            "count_right": (off == 0).float().mean(),
+            "count_off": off.mean(),
         }
 
     @torch.no_grad()
@@ -184,6 +186,14 @@ def turned_onto(
     x = centred(positions, present)
     u, _, v = torch.linalg.svd(x.mT @ (onto * present[..., None]))
     return x @ (u @ v)
+
+
+def _apart(decoded: Tensor, positions: Tensor, present: Tensor) -> Tensor:
+    """Mean square distance of decoded atoms from those of clusters that were turned onto them."""
+    decoded = centred(decoded[:, : present.shape[1]], present)
+    with torch.no_grad():
+        target = turned_onto(positions, decoded, present)
+    return (decoded - target).square().sum((1, 2)) / present.sum(1)
 
 
 def _count(logits: Tensor) -> Tensor:

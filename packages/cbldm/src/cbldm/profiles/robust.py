@@ -121,7 +121,11 @@ class RobustProfile(Profile):
         latent = {"tokens": config.tokens, "channels": config.channels}
         places = all_places(config.atoms)
         self.curve = CurveTokens(
-            rstep=config.rstep, channels=config.curve_channels, width=config.width, summary=config.summary
+            rstep=config.rstep,
+            channels=config.curve_channels,
+            width=config.width,
+            summary=config.summary,
+            reading="both",
         )
         self.heads = AtomCount(summary=config.summary, atoms=config.atoms, types=len(config.types))
         self.prior = TokenPrior(summary=config.summary, **latent)
