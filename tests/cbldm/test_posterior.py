@@ -147,6 +147,6 @@ def test_the_stored_scores_are_those_of_the_search(number: int) -> None:
     stored = next(each for each in CURVES if each["number"] == number)
     truth, curve = difficult_curve(number)
     assert (truth.type, truth.atom_count) == (stored["type"], stored["atoms"])
-    result = recover(curve, element="Pt", candidates=20, max_atoms=100, positions="held")
+    result = recover(curve, element="Pt", candidates=20, max_atoms=100, positions="held", shape="held", model="none")
     assert [each.type for each in result[:3]] == stored["types"][:3]
     assert [each.score for each in result] == pytest.approx(stored["scores"], abs=0.5)

@@ -33,7 +33,13 @@ def test_ones_own_structure_wins_where_it_is_right(tmp_path: Path) -> None:
     larger = true.copy()
     larger.positions *= 1.031
     result = recover(
-        simulate(larger, SETTINGS), element="Pt", candidates=4, library=tmp_path, max_atoms=14, positions="held"
+        simulate(larger, SETTINGS),
+        element="Pt",
+        candidates=4,
+        library=tmp_path,
+        max_atoms=14,
+        positions="held",
+        model="none",
     )
     assert (result[0].label, result[0].type, result[0].source) == ("odd.xyz", "own", "own")
     assert result[0].parameters == "odd.xyz"
@@ -69,7 +75,13 @@ class Drawn:
 def test_a_further_source_competes_with_the_library() -> None:
     true = odd_cluster()
     result = recover(
-        simulate(true, SETTINGS), element="Pt", candidates=3, seed=3, proposers=[Drawn(true)], max_atoms=13
+        simulate(true, SETTINGS),
+        element="Pt",
+        candidates=3,
+        seed=3,
+        proposers=[Drawn(true)],
+        max_atoms=13,
+        model="none",
     )
     assert (result[0].label, result[0].source, result[0].parameters) == ("drawn 1", "model", "1")
     assert result[0].rw < 0.1
@@ -97,7 +109,12 @@ def test_a_file_of_geometries_is_searched_in_the_place_of_the_library(tmp_path: 
     path = tmp_path / "few.h5"
     save_library(path, library(max_atoms=20), {})
     result = recover(
-        simulate(Atoms("Pt13", positions=X), SETTINGS), element="Pt", library=path, max_atoms=15, positions="held"
+        simulate(Atoms("Pt13", positions=X), SETTINGS),
+        element="Pt",
+        library=path,
+        max_atoms=15,
+        positions="held",
+        model="none",
     )
     assert (result[0].label, result[0].source) == ("Ico 2", "library")
     assert result.searched == len(library(max_atoms=15))

@@ -18,7 +18,8 @@ from scipy.spatial.distance import pdist
 SETTINGS = SimulationSettings(qmin=0.9, qmax=24.0, qdamp=0.03, biso=0.45, delta2=2.5, scale=0.7, noise=0.005, seed=4)
 
 
-search = partial(recover, positions="held")  # the last stage, which changes no order, has a test of its own
+# The last stages have tests of their own.
+search = partial(recover, positions="held", shape="held", model="none")
 
 
 def simulated(kind: str, parameters: tuple[int, ...], *, element: str = "Pt", bond: float) -> PairDistribution:
@@ -127,7 +128,7 @@ def test_a_bond_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"library": None}, "there is nothing to search: give a library, or proposers"),
+        ({"library": None}, "there is nothing to search: give a library, a model, or proposers"),
         ({"candidates": 0}, "candidates 0: give how many structures to return"),
         ({"element": "Px"}, "unknown element 'Px'"),
         ({"element": "pt"}, "unknown element 'pt': did you mean Pt"),
@@ -218,7 +219,8 @@ def test_the_last_stage_moves_atoms_and_not_the_order() -> None:
     curve = simulated("Ico", (2,), bond=2.81)
     curve = replace(curve, r=curve.r[::5], g=curve.g[::5])
     held, moved = (
-        recover(curve, element="Pt", candidates=12, max_atoms=13, positions=each) for each in ("held", "relax")
+        recover(curve, element="Pt", candidates=12, max_atoms=13, positions=each, model="none")
+        for each in ("held", "relax")
     )
     assert [each.label for each in held] == [each.label for each in moved]
     assert [each.relaxed is not None for each in moved] == [k < 10 and each.rw <= 0.5 for k, each in enumerate(moved)]

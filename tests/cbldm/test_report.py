@@ -26,7 +26,9 @@ SETTINGS = SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.01)
 
 @pytest.fixture(scope="module")
 def result() -> Recovery:
-    return recover(simulate(ATOMS, SETTINGS, name="a<b>.gr"), element="Pt", candidates=4, max_atoms=25)
+    return recover(
+        simulate(ATOMS, SETTINGS, name="a<b>.gr"), element="Pt", candidates=4, max_atoms=25, shape="held", model="none"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> N
     assert "more than noise" not in verdict(result)
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
-    assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15)).startswith(
+    assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15, model="none")).startswith(
         "Outside what I know: none of the"
     )
 
@@ -149,13 +151,13 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
 
 def test_the_verdict_says_when_the_bond_met_its_limit(result: Recovery) -> None:
     assert "at the limit" not in verdict(result)
-    short = recover(simulate(ATOMS, SETTINGS), element="Pt", bond=3.2, candidates=2, max_atoms=15)
+    short = recover(simulate(ATOMS, SETTINGS), element="Pt", bond=3.2, candidates=2, max_atoms=15, model="none")
     assert "at the limit of what was searched (2.94 to 3.46 Å): try another --element or --bond" in verdict(short)
 
 
 def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     noisy = simulate(ATOMS, SimulationSettings(qmin=0.9, qmax=22.0, qdamp=0.03, noise=0.07, seed=2))
-    result = recover(noisy, element="Pt", candidates=20, max_atoms=30)
+    result = recover(noisy, element="Pt", candidates=20, max_atoms=30, shape="held", model="none")
     assert len(result.plausible) > 1
     assert f"hardly chooses among {len(result.plausible)} structures. Atoms: " in verdict(result)
     assert "more than noise" in verdict(result)

@@ -17,7 +17,20 @@ from cbldm.data.clusters import build_geometry
 from cbldm.series import SUMMARY, curves_of
 
 Capsys = pytest.CaptureFixture[str]
-SHORT = ["--element", "Pt", "--candidates", "2", "--max-atoms", "14", "--positions", "held"]
+SHORT = [
+    "--element",
+    "Pt",
+    "--candidates",
+    "2",
+    "--max-atoms",
+    "14",
+    "--positions",
+    "held",
+    "--shape",
+    "held",
+    "--model",
+    "none",
+]
 CLUSTERS = {"a": ("Ico", (2,)), "b": ("Oct", (2,)), "c": ("Dec", (2, 1, 0))}
 
 

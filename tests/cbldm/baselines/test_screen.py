@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from cbldm import SimulationSettings, simulate
+from cbldm import SimulationSettings, recover, simulate
 from cbldm.baselines import retrieval
 from cbldm.baselines.retrieval import BISOS, retrieve, scan
 from cbldm.baselines.screen import screen
+from cbldm.data import extended
 from cbldm.data.clusters import Geometry, build_geometry, library
 from cbldm.data.extended import ExtendedLibrary, load_library, make_library
 from cbldm.pairs import pairs_of
 from cbldm.refine import DILATIONS
+from cbldm.stages import listening
 from cbldm.target import FIT_SETTINGS, FitSettings, Target, select_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +129,26 @@ def test_of_a_large_library_the_best_are_those_of_all(monkeypatch: pytest.Monkey
     assert len(tried) == 10
     assert retrieve(target, SMALL, element="Pt", bond=BOND) == exhaustive
     assert len(tried) == 10 + len(SMALL)
+
+
+def test_the_extended_library_is_screened_by_recover(
+    made: tuple[Geometry, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "SCREENED_ABOVE", 50)
+    monkeypatch.setattr(extended, "kept_library", lambda: made)
+    truth = next(each for each in reversed(made) if each.atom_count == 30)
+    atoms = Atoms("Pt30", positions=0.987 * BOND * truth.positions)
+    curve = simulate(atoms, SimulationSettings(noise=0.001, delta2=2.0, rstep=0.02))
+    heard = []
+    for _ in range(2):
+        with listening(lambda *step: heard.append(step)):
+            result = recover(curve, element="Pt", library="extended", max_atoms=40, candidates=3, positions="held")
+        assert result[0].label == truth.label
+        assert result.searched == sum(each.atom_count <= 40 for each in made)
+    # A series has the distances once.
+    assert [*dict.fromkeys(name for name, *_ in heard)] == ["distances", "screen", "search", "refine"]
+    assert sum(step[:2] == ("distances", 0) for step in heard) == 1
+    assert ("search", 120, 120) in heard
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -9,10 +9,11 @@ import pytest
 from ase import Atoms
 from cbldm import simulate
 from cbldm.data.clusters import build_geometry, library
+from cbldm.draws import usable_draws
 from cbldm.evaluation.cases import INSTRUMENT, Case
 from cbldm.evaluation.judge import judge
 from cbldm.evaluation.measures import figures
-from cbldm.evaluation.methods import METHODS, Question, build_method, row_names, trained_split, usable_draws
+from cbldm.evaluation.methods import METHODS, Question, build_method, row_names, trained_split
 from cbldm.evaluation.run import EvaluateConfig, evaluate, read_answers
 from cbldm.proposals import FromLibrary
 from cbldm.sample import Samples
@@ -52,8 +53,8 @@ def test_a_model_adds_what_the_library_lacks() -> None:
     }
     assert {name: each.recovery.searched for name, each in answers.items()} == {
         "retrieval": len(KNOWN),
-        "model": 1,
-        "both": len(KNOWN) + 1,
+        "model": 4,
+        "both": len(KNOWN) + 4,
     }
     found = {
         name: {"true_atoms": 19, "true_type": "Dec", "true_bond": 2.8, **judge(each, CASE)}
@@ -61,7 +62,7 @@ def test_a_model_adds_what_the_library_lacks() -> None:
     }
     told = {name: figures({**each, "seconds": 1.0, "cpu_seconds": 1.0}) for name, each in found.items()}
     assert {name: each["success_10"] for name, each in told.items()} == {"retrieval": 0, "model": 1, "both": 1}
-    assert [each["source"] for each in found["model"]["candidates"]] == ["model"]
+    assert {each["source"] for each in found["model"]["candidates"]} == {"model"}
     assert found["model"]["candidates"][0]["type"] == "Dec"
     assert found["both"]["candidates"][0]["source"] == "model"
     assert told["both"]["head_likeliest"] == 1
@@ -124,10 +125,11 @@ def test_trained_weights_in_every_method(tmp_path: Path) -> None:
     from cbldm.train import train
 
     weights = train(PRESETS["robust-smoke"], tmp_path / "smoke")
-    config = EvaluateConfig(split="random", methods=METHODS, weights=(weights,), clusters=1, candidates=4, max_atoms=20)
+    config = EvaluateConfig(split="random", methods=METHODS, weights=(weights,), clusters=1, candidates=4, max_atoms=15)
     records = evaluate(config, tmp_path / "run")
     assert [each["method"] for each in records] == list(METHODS)
-    assert all(sum(each["head"].values()) == pytest.approx(1, abs=0.02) for each in records[1:])
+    asked = [each for each in records if not each["method"].startswith("retrieval")]
+    assert all(sum(each["head"].values()) == pytest.approx(1, abs=0.02) for each in asked)
     assert len(read_answers(tmp_path / "run")) == len(METHODS)
     tensors, kept = load_weights(weights / "weights.safetensors")
     save_weights(weights / "weights.safetensors", {name: 2 * each for name, each in tensors.items()}, kept)

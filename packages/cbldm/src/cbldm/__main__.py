@@ -26,7 +26,7 @@ from .output import result_folder
 from .presets import PRESETS
 from .profiles import Sampling
 from .rank import Recovery
-from .recover import Positions
+from .recover import SHIPPED, Positions, Shape
 from .recover import recover as recover_structures
 from .refine import Delta2, Qdamp
 from .relax import RESTRAINT
@@ -55,9 +55,11 @@ def recover(
     bond: float | None = None,
     delta2: Delta2 = "refine",
     qdamp_refinement: Annotated[Qdamp, tyro.conf.arg(name="qdamp-refinement")] = "held",
+    shape: Shape = "search",
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: str = "deepstruc",
+    model: str = SHIPPED,
     max_atoms: int = MAX_ATOMS,
 ) -> None:
     """Find the monometallic clusters that explain measured curves.
@@ -73,12 +75,15 @@ def recover(
         bond: Bond length the search starts from, Å; by default the metal's.
         delta2: Refine delta2 where it pays for itself, or hold it at zero.
         qdamp_refinement: Refine qdamp where it pays for itself, or hold it.
+        shape: Search for shapes around the best, on the sites of their crystals, or keep those of the library.
         positions: Move the atoms of the ten best as a last stage, with a figure of its own, or hold them.
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library to search: deepstruc, extended (tens of thousands of clusters; the first time it is made,
             which takes a minute or two), an .h5 file that `cbldm library` made, or a folder of your own structures,
             which are searched beside deepstruc.
-        max_atoms: Largest cluster of the library to try.
+        model: What draws further candidates: robust, whose weights come with the package, a file of weights, the folder
+            of a run, or none.
+        max_atoms: Largest cluster to try.
     """
     options = {
         "element": element,
@@ -87,9 +92,11 @@ def recover(
         "bond": bond,
         "delta2": delta2,
         "qdamp": qdamp_refinement,
+        "shape": shape,
         "positions": positions,
         "restraint": restraint,
         "library": library,
+        "model": model,
         "max_atoms": max_atoms,
     }
     request = {**options, "settings": asdict(settings), "version": version("cbldm")}

@@ -36,6 +36,7 @@ class Proposal:
         atoms: The structure at dilation 1, Å.
         start: Where its refinement begins.
         rw: Residual there, as the points are weighted.
+        geometry: What the structure is, where it lies on the sites of a crystal.
     """
 
     label: str
@@ -44,6 +45,7 @@ class Proposal:
     atoms: Atoms
     start: Parameters
     rw: float
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class FromLibrary:
                 Atoms(f"{search.element}{match.geometry.atom_count}", positions=search.bond * match.geometry.positions),
                 match.start,
                 match.rw,
+                match.geometry,
             )
             for match in matches
         ]

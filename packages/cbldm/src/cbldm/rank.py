@@ -8,6 +8,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
+from .data.clusters import Geometry
 from .posterior import Distribution, posterior_weights
 from .refine import Parameters, RefinedStructure
 from .relax import Relaxed
@@ -30,10 +31,12 @@ class Candidate(RefinedStructure):
 
     Attributes:
         type: Structure type, or `"own"`.
-        source: Where it comes from: `"library"`, `"own"`, or a model's name.
+        source: Where it comes from: `"library"`, `"own"`, a model's name, or `"reshaped"`.
         weight: Its share of the posterior, among all that were refined.
         family: Number of its family, from 1: candidates whose fits are nearly one curve.
         start: Where its refinement began, at what was proposed.
+        geometry: What it is at a bond of one, where it lies on the sites of a crystal and may be reshaped.
+        moves: How many moves made it from what was proposed (`cbldm.reshape`); its score pays for each.
         relaxed: The structure after its atoms have moved, where that was asked for.
     """
 
@@ -42,6 +45,8 @@ class Candidate(RefinedStructure):
     weight: float = 0.0
     family: int = 0
     start: Parameters = BEGINNING
+    geometry: Geometry | None = None
+    moves: int = 0
     relaxed: Relaxed | None = None
 
     @property
@@ -116,8 +121,8 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
         candidates: Refined structures in any order.
 
     Returns:
-        Best first; of structures with the same distances (within 0.02 Å) only the best. Mirror images have the same
-        distances and the same G.
+        Best first; of structures with the same distances (within 0.02 Å) only the one made by fewest moves, and of
+        these the best. Mirror images have the same distances and the same G.
     """
     kept = _distinct(candidates)
     weights = posterior_weights(np.array([each.score for each in kept]))
@@ -146,10 +151,10 @@ def families(candidates: Sequence[RefinedStructure], *, alike: float = SAME_CURV
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
     kept: list[Candidate] = []
     seen: dict[int, list[np.ndarray]] = {}
-    for candidate in sorted(candidates, key=lambda each: each.score):
+    for candidate in sorted(candidates, key=lambda each: (each.moves, each.score)):
         distances = np.sort(pdist(candidate.atoms.positions))
         alike = seen.setdefault(len(candidate.atoms), [])
         if all(np.sqrt(np.square(distances - other).mean()) > SAME_STRUCTURE for other in alike):
             alike.append(distances)
             kept.append(candidate)
-    return kept
+    return sorted(kept, key=lambda each: each.score)

@@ -1,31 +1,48 @@
-"""From a measured curve to ranked structures: candidates are proposed, refined, ranked, and the best relaxed."""
+"""From a measured curve to ranked structures: they are proposed, refined and ranked, the best reshaped and relaxed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
+
+from ase import Atoms
 
 from .data import clusters
 from .data.clusters import LibraryName
 from .data.elements import metallic_bond, require_element, single_metal
 from .data.extended import load_library
 from .data.gr import PairDistribution
+from .draws import DRAWS, FromDraws
 from .pairs import pairs_of
 from .posterior import Distribution
+from .profiles import Profile
 from .proposals import FromLibrary, Proposal, Proposer, Search, read_library
 from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
+from .reshape import reshape
+from .sample import load_profile, sample
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
 
+SHIPPED, NO_MODEL = "robust", "none"
 Positions = Literal["relax", "held"]
+Shape = Literal["search", "held"]
 
 REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
+RESHAPED = 8
+"""Candidates that a search for other shapes begins from."""
+_OF_ONE_TYPE = 3
+"""Of these, how many may be of one structure type."""
+_WORSE = 0.2
+"""By how much their Rw may be greater than that of the best."""
+_EXPLAINED = 1e-3
+"""Rw of a candidate that leaves nothing to search for."""
 
 
 def recover(
@@ -37,18 +54,22 @@ def recover(
     bond: float | None = None,
     delta2: Delta2 = "refine",
     qdamp: Qdamp = "held",
+    shape: Shape = "search",
     positions: Positions = "relax",
     restraint: float = RESTRAINT,
     library: LibraryName | str | Path | None = "deepstruc",
+    model: str | Path | Profile = SHIPPED,
     proposers: Sequence[Proposer] = (),
     max_atoms: int = clusters.MAX_ATOMS,
     settings: FitSettings = FIT_SETTINGS,
 ) -> Recovery:
     """Find the clusters that explain a measured curve.
 
-    Every geometry of the library is tried at bond lengths within 8 % of the metal's, the best are refined in stages
+    Every geometry of the library is tried at bond lengths within 8 % of the metal's, and so are structures that a model
+    draws and clusters cut from crystals to have their size and axes. The best of both are refined in stages
     (scale, dilation and Biso; then delta2; qdamp if asked), and what is left after removing duplicates is ranked by Rw
-    with a penalty for free parameters. Last, and as a figure of its own, the atoms of the best are moved.
+    with a penalty for free parameters. Around the best, shapes that no library has are searched on the sites of their
+    crystals. Last, and as a figure of its own, the atoms of the best are moved.
 
     Args:
         gr: Measured curve.
@@ -59,11 +80,15 @@ def recover(
         bond: Bond length the search starts from, Å; by default that of the metal.
         delta2: Whether delta2 is refined where it pays, or held at zero.
         qdamp: Whether qdamp is refined where it pays, or held.
+        shape: Whether atoms, layers and shells are added to the best and taken away where that pays
+            (`cbldm.reshape`), or every structure keeps the shape that was proposed.
         positions: Whether the atoms of the ten best are moved as a last stage, which does not change their order; those
             with an Rw above 0.5 stay.
         restraint: Width of the restraint on each coordinate in that stage, Å.
         library: Which library, or an `.h5` file that `cbldm library` made; a folder of one's own structures is searched
             beside the first. None where nothing but the `proposers` is asked.
+        model: What draws further candidates (`cbldm.sample`): `"robust"`, whose weights come with the package; a file
+            of weights or the folder of a run; networks; or `"none"`.
         proposers: Further sources of candidates.
         max_atoms: Largest cluster of the library.
         settings: Fit range, weights and instrument.
@@ -74,20 +99,22 @@ def recover(
     Raises:
         ValueError: If the element is unknown or neither given nor in the file, `candidates`, `bond` or `restraint`
             is not positive, a choice is unknown, the library has nothing of that size or holds a file that is no
-            structure, there is neither library nor proposer, qmin or qmax is missing, or the curve is too short.
-        FileNotFoundError: If there is no such library.
+            structure, there is neither library, model nor proposer, the weights cannot be used, qmin or qmax is
+            missing, or the curve is too short.
+        FileNotFoundError: If there is no such library, or no such file of weights.
 
     >>> from ase import Atoms
     >>> from cbldm import simulate
     >>> particle = Atoms("Pt13", positions=2.8 * clusters.build_geometry("Ico", (2,)).positions)
-    >>> result = recover(simulate(particle), element="Pt", candidates=3, max_atoms=20)
+    >>> result = recover(simulate(particle), element="Pt", candidates=3, max_atoms=20, model="none")
     >>> result[0].label, len(result[0].atoms), round(result[0].rw, 3), result.in_scope
     ('Ico 2', 13, 0.0, True)
     """
     if candidates < 1:
         raise ValueError(f"candidates {candidates}: give how many structures to return, 1 or more")
-    if positions not in get_args(Positions):
-        raise ValueError(f"positions {positions!r}: no such choice; take one of {', '.join(get_args(Positions))}")
+    for name, choice, choices in (("shape", shape, get_args(Shape)), ("positions", positions, get_args(Positions))):
+        if choice not in choices:
+            raise ValueError(f"{name} {choice!r}: no such choice; take one of {', '.join(choices)}")
     if not 0 < restraint < 10:
         raise ValueError(f"restraint {restraint:g} Å: give a positive width, such as {RESTRAINT:g}")
     symbol = single_metal(gr.composition) if element is None else element
@@ -101,14 +128,28 @@ def recover(
     target = select_target(gr, settings)
     search = Search(symbol, start, max(REFINED_AT_LEAST, 2 * candidates), seed=seed, radiation=gr.radiation or "xray")
     sources = [*_libraries(library, max_atoms), *proposers]
+    if model != NO_MODEL:
+        drawn = sample(
+            gr,
+            _networks(model),
+            count=DRAWS,
+            element=symbol,
+            seed=seed,
+            qmin=settings.qmin,
+            qmax=settings.qmax,
+            qdamp=settings.qdamp,
+        )
+        sources.append(FromDraws(drawn, max_atoms))
     if not sources:
-        raise ValueError("there is nothing to search: give a library, or proposers")
+        raise ValueError("there is nothing to search: give a library, a model, or proposers")
     proposals = [each for source in sources for each in source.propose(target, search)]
 
     def refined(proposal: Proposal) -> Candidate:
         return _refine(proposal, target, search, delta2, qdamp)
 
     found = rank(list(stage(in_threads(refined, proposals), "refine", total=len(proposals))))
+    if shape == "search" and found[0].rw > _EXPLAINED:
+        found = rank([*found, *_reshape(found, target, search, delta2, qdamp, max_atoms)])
     kept = found[:candidates]
     if positions == "relax":
         kept = _relax(kept, target, search, restraint)
@@ -136,6 +177,17 @@ def _libraries(library: LibraryName | str | Path | None, max_atoms: int) -> list
     return [own, FromLibrary(clusters.library(max_atoms=max_atoms))]
 
 
+def _networks(model: str | Path | Profile) -> Profile:
+    if isinstance(model, Profile):
+        return model
+    return _shipped() if model == SHIPPED else load_profile(Path(model))
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Profile:
+    return load_profile()
+
+
 def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, qdamp: Qdamp) -> Candidate:
     atoms = proposal.atoms
     pairs = pairs_of(atoms.positions, atoms.get_chemical_symbols())
@@ -150,7 +202,45 @@ def _refine(proposal: Proposal, target: Target, search: Search, delta2: Delta2, 
         dilations=search.dilations,
         radiation=search.radiation,
     )
-    return Candidate(**vars(found), type=proposal.type, source=proposal.source, start=proposal.start)
+    kind, source = proposal.type, proposal.source
+    return Candidate(**vars(found), type=kind, source=source, start=proposal.start, geometry=proposal.geometry)
+
+
+def _reshape(
+    found: Sequence[Candidate], target: Target, search: Search, delta2: Delta2, qdamp: Qdamp, max_atoms: int
+) -> list[Candidate]:
+    """Other shapes around the best, a few of each type; around what explains nothing none is looked for."""
+    begun: list[Candidate] = []
+    for each in found:
+        alike = sum(other.type == each.type for other in begun)
+        near = each.rw <= min(found[0].rw + _WORSE, SCOPE_RW)
+        if each.geometry and near and alike < _OF_ONE_TYPE and len(begun) < RESHAPED:
+            begun.append(each)
+
+    def one(each: Candidate) -> Candidate | None:
+        assert each.geometry
+        other = reshape(
+            each.geometry,
+            target,
+            each.fit.parameters,
+            bond=search.bond,
+            max_atoms=max_atoms,
+            dilations=search.dilations,
+            radiation=search.radiation,
+        )
+        if other is None:
+            return None
+        changes = [f"{count} {verb}" for count, verb in ((other.added, "added"), (other.removed, "removed")) if count]
+        label = f"{each.label}, {' and '.join(changes)}"
+        geometry = replace(each.geometry, positions=other.positions)
+        atoms = Atoms(f"{search.element}{len(other.positions)}", positions=search.bond * other.positions)
+        start = other.fit.parameters._replace(delta2=0.0)
+        proposal = Proposal(label, each.type, "reshaped", atoms, start, other.fit.rw, geometry)
+        refined = _refine(proposal, target, search, delta2, qdamp)
+        fit = replace(refined.fit, score=refined.score + other.price)
+        return replace(refined, fit=fit, moves=other.moves)
+
+    return [each for each in stage(in_threads(one, begun), "reshape", total=len(begun)) if each]
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:

@@ -26,6 +26,8 @@ _LARGEST_G = 1e50
 """|G| beyond which, or below whose inverse, squares leave the range of numbers."""
 _LARGEST_MATRIX = 2**25
 """Numbers in a sine transform."""
+_UNSEEN = 1e-12
+"""Share of the strongest component's square below which one is beyond what the instrument sees."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,17 @@ class SineTransform:
         values, vectors = torch.linalg.eigh(damping[:, None] * self._gram * damping)
         kept = values > 1e-6 * values[-1]
         return vectors[:, kept] * values[kept].sqrt()
+
+    def components(self) -> tuple[Float[np.ndarray, "nq components"], Float[np.ndarray, " components"], float]:
+        r"""G by the few numbers that the instrument can tell apart.
+
+        Returns:
+            What takes F to them, keeping $\|G\|$; those of the measured curve; and $\|G^{obs}\|^2$ (all weighted).
+        """
+        values, vectors = torch.linalg.eigh(self._gram)
+        kept = values > _UNSEEN * values[-1]
+        root = values[kept].sqrt()
+        return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ self.overlap / root).numpy(), self.total
 
 
 @lru_cache(maxsize=16)

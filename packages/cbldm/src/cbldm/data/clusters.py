@@ -227,8 +227,13 @@ def smaller(geometries: Sequence[Geometry], max_atoms: int) -> tuple[Geometry, .
     >>> len(smaller(library(), 100))
     156
     """
+    return _smaller(tuple(geometries), max_atoms)
+
+
+@lru_cache(maxsize=4)
+def _smaller(geometries: tuple[Geometry, ...], max_atoms: int) -> tuple[Geometry, ...]:
     if all(each.atom_count <= max_atoms for each in geometries):
-        return tuple(geometries)
+        return geometries
     first: dict[int, int] = {}
     kept: list[Geometry] = []
     for place, geometry in enumerate(geometries):

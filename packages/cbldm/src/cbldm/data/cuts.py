@@ -96,37 +96,54 @@ def lattice(kind: str) -> Lattice:
             "slant": (0.0, -0.5 / math.sqrt(3), LAYER / 2),
         }
         return Lattice(layers(("AB" * LAYERS)[:LAYERS]), centres, HEXAGONAL, AXES)
-    a, basis, centres = _CUBIC[kind]
-    cells = np.array(list(product(range(-13, 14), repeat=3)), dtype=float)
-    points = (a * (cells[:, None] + np.array(basis))).reshape(-1, 3)
+    a, _, centres = _CUBIC[kind]
     scaled = {name: (a * x, a * y, a * z) for name, (x, y, z) in centres.items()}
-    return Lattice(_within(points), scaled, CUBIC, {"100": (0, 0, 1), "110": (1, 1, 0), "111": (1, 1, 1)})
+    return Lattice(cubic(kind), scaled, CUBIC, {"100": (0, 0, 1), "110": (1, 1, 0), "111": (1, 1, 1)})
 
 
-def layers(sequence: str) -> Points:
+def cubic(kind: str, reach: float = REACH) -> Points:
+    """A cubic crystal.
+
+    Args:
+        kind: `SC`, `FCC` or `BCC`.
+        reach: How far from the origin it goes, in bonds.
+
+    Returns:
+        The atoms.
+
+    >>> len(cubic("SC", 1.0))
+    7
+    """
+    a, basis, _ = _CUBIC[kind]
+    cells = math.ceil(reach / a) + 1
+    corners = np.array(list(product(range(-cells, cells + 1), repeat=3)), dtype=float)
+    points = (a * (corners[:, None] + np.array(basis))).reshape(-1, 3)
+    return points[np.linalg.norm(points, axis=1) <= reach]
+
+
+def layers(sequence: str, reach: float = REACH) -> Points:
     """Close-packed layers stacked as told, the middle one in the plane z = 0.
 
     Args:
-        sequence: A, B or C for each layer, at most `REACH` from the middle.
+        sequence: A, B or C for each layer.
+        reach: How far from the origin they go, in bonds.
 
     Returns:
-        The atoms within `REACH`.
+        The atoms.
 
     >>> len(layers("ABC"))
     871
     """
-    i, j = (axis.ravel() for axis in np.meshgrid(np.arange(-22, 23), np.arange(-22, 23)))
+    cells = np.arange(-math.ceil(2 * reach) - 4, math.ceil(2 * reach) + 5)
+    i, j = (axis.ravel() for axis in np.meshgrid(cells, cells))
     plane = np.stack([i + j / 2, j * math.sqrt(3) / 2], axis=1)
     shift = np.array([0.5, 0.5 / math.sqrt(3)])
     stacked = [
         np.column_stack([plane + "ABC".index(letter) * shift, np.full(len(plane), (k - len(sequence) // 2) * LAYER)])
         for k, letter in enumerate(sequence)
     ]
-    return _within(np.concatenate(stacked))
-
-
-def _within(points: Points) -> Points:
-    return points[np.linalg.norm(points, axis=1) <= REACH]
+    points = np.concatenate(stacked)
+    return points[np.linalg.norm(points, axis=1) <= reach]
 
 
 @cache

@@ -1,26 +1,27 @@
 """What answers a curve: searches of what may be searched, of a model's draws, or of both."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ase import Atoms
 from papertrio_shared.run import CONFIG, read_config
 
-from ..baselines.retrieval import scan
+from ..data.clusters import MAX_ATOMS
 from ..data.gr import PairDistribution
-from ..pairs import Pairs, pairs_of
+from ..draws import DRAWS, FromDraws, usable_draws
 from ..profiles import Profile
 from ..profiles.sampling import Sampling
-from ..proposals import Proposal, Proposer, Search
+from ..proposals import Proposer
 from ..rank import Recovery
-from ..recover import REFINED_AT_LEAST, Positions, recover
-from ..sample import Samples, load_profile, sample
-from ..target import Target
+from ..recover import Positions, recover
+from ..sample import load_profile, sample
 
-METHODS = ("retrieval", "model", "both", "diffusion", "prior")
+SEARCHED = "+search"
+"""Behind a method's name: from its candidates on, shapes are searched on the sites of their crystals."""
+METHODS = tuple(
+    f"{name}{search}" for search in ("", SEARCHED) for name in ("retrieval", "model", "both", "diffusion", "prior")
+)
 """Retrieval alone; a model's draws alone; both. Then a model's draws without its shortcut, and by its prior alone."""
 _SAMPLING: dict[str, Sampling] = {"diffusion": "diffusion", "prior": "prior"}
 
@@ -82,11 +83,10 @@ class SearchMethod:
         """Search the sources, and what the model draws."""
         proposers, head = list(self.proposers), None
         if self.profile is not None:
-            draws = max(REFINED_AT_LEAST, 2 * count)
-            drawn = sample(gr, self.profile, count=draws, element=question.element, seed=seed, sampling=self.sampling)
+            drawn = sample(gr, self.profile, count=DRAWS, element=question.element, seed=seed, sampling=self.sampling)
             head = {n: float(p) for n, p in enumerate(drawn.atom_count)}
-            if usable := usable_draws(drawn):
-                proposers.append(FromDraws(usable, max(drawn.type, key=lambda name: drawn.type[name], default="drawn")))
+            if usable_draws(drawn):
+                proposers.append(FromDraws(drawn, self.options.get("max_atoms", MAX_ATOMS)))
         if not proposers:
             return Answer(None, head)
         found = recover(
@@ -96,55 +96,21 @@ class SearchMethod:
             candidates=count,
             seed=seed,
             library=None,
+            model="none",
             proposers=proposers,
             **self.options,
         )
         return Answer(found, head)
 
 
-@dataclass(frozen=True, eq=False)
-class FromDraws:
-    """The structures that a model has drawn for the curve.
-
-    Attributes:
-        structures: The draws and their pairs of atoms.
-        type: What is said of their structure type.
-    """
-
-    structures: Sequence[tuple[Atoms, Pairs]]
-    type: str
-
-    @property
-    def searched(self) -> int:
-        """Number of draws."""
-        return len(self.structures)
-
-    def propose(self, target: Target, search: Search) -> list[Proposal]:
-        """Each draw at the dilation that fits best."""
-        found = []
-        for number, (atoms, pairs) in enumerate(self.structures, 1):
-            start, rw = scan(pairs, target, dilations=search.dilations)
-            found.append(Proposal(f"draw {number}", self.type, "model", atoms, start, rw))
-        return sorted(found, key=lambda each: each.rw)[: search.count]
-
-
-def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:
-    """The draws that have a G: of two atoms at least, none at one place with another.
-
-    Args:
-        samples: Draws of a model.
-
-    Returns:
-        Those, with their pairs.
-    """
-    found = []
-    for atoms in samples:
-        with suppress(ValueError):
-            found.append((atoms, pairs_of(atoms.positions, atoms.get_chemical_symbols())))
-    return found
-
-
-def build_method(name: str, library: Proposer, weights: Path | None = None, *, positions: Positions = "held") -> Method:
+def build_method(
+    name: str,
+    library: Proposer,
+    weights: Path | None = None,
+    *,
+    positions: Positions = "held",
+    max_atoms: int = MAX_ATOMS,
+) -> Method:
     """A method by its name.
 
     Args:
@@ -152,6 +118,7 @@ def build_method(name: str, library: Proposer, weights: Path | None = None, *, p
         library: What may be searched.
         weights: Of the model, for all methods but retrieval.
         positions: Whether the atoms of the best are moved in the end.
+        max_atoms: Largest cluster that is drawn or searched for.
 
     Returns:
         The method.
@@ -163,8 +130,9 @@ def build_method(name: str, library: Proposer, weights: Path | None = None, *, p
     kind = name.split()[0]
     if kind not in METHODS:
         raise ValueError(f"method {name!r}: no such method; take some of {', '.join(METHODS)}")
+    options = {"positions": positions, "max_atoms": max_atoms, "shape": "search" if kind.endswith(SEARCHED) else "held"}
+    kind = kind.removesuffix(SEARCHED)
     proposers = [library] if kind in ("retrieval", "both") else []
-    options = {"positions": positions}
     if kind == "retrieval":
         return SearchMethod(name, proposers, options=options)
     if weights is None:
@@ -195,7 +163,7 @@ def row_names(methods: Sequence[str], weights: Sequence[Path]) -> dict[str, Path
         raise ValueError(f"weights: two are called {twice[0]}; rename one, which names its rows")
     rows: dict[str, Path | None] = {}
     for method in methods:
-        if method == "retrieval":
+        if method.removesuffix(SEARCHED) == "retrieval":
             rows[method] = None
             continue
         if not weights:

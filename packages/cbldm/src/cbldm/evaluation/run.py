@@ -210,7 +210,13 @@ class Worker:
         try:
             if method not in self.methods:
                 positions = self.config.positions
-                self.methods[method] = build_method(method, self.library, self.rows[method], positions=positions)
+                self.methods[method] = build_method(
+                    method,
+                    self.library,
+                    self.rows[method],
+                    positions=positions,
+                    max_atoms=self.config.max_atoms,
+                )
             curve, question = case.curve(), Question(case.element, case.told)
             start = time.perf_counter(), time.process_time()
             found = self.methods[method].answer(curve, question, count=self.config.candidates, seed=self.config.seed)

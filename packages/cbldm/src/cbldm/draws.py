@@ -1,0 +1,118 @@
+"""What a model draws for a curve, as candidates: as it was drawn, and cut anew from the crystals it may have meant."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from .baselines.retrieval import scan
+from .carve import axes_of, carve
+from .data.clusters import MAX_ATOMS, MIN_ATOMS, Geometry, StructureType
+from .pairs import Pairs, pairs_of
+from .proposals import Proposal, Search
+from .sample import Samples
+from .stages import stage
+from .target import Target
+from .threads import in_threads
+
+DRAWS = 24
+"""Structures that a model is asked for."""
+_AS_DRAWN = 6
+"""Draws that are proposed as they are, the best: no two of their distances are alike, and refining them is slow."""
+_LIKE = 12
+"""Draws whose size and axes clusters are cut from crystals to have, the best."""
+_CARVED = 16
+"""Such clusters that are proposed, the best."""
+_LIKELY = 0.05
+"""Probability from which on a structure type is tried."""
+_TYPES = 4
+_CRYSTALS: dict[str, tuple[StructureType, ...]] = {
+    "Oct": ("FCC",),
+    "TOct": ("FCC",),
+    "Cuboct": ("FCC",),
+    "Marks": ("Dec",),
+    "Ino": ("Dec",),
+    "Stack": ("Twin", "HCP", "FCC"),
+}
+"""Crystals that a type is cut from, where that is not its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class FromDraws:
+    """The structures that a model has drawn for the curve.
+
+    Attributes:
+        samples: The draws.
+        max_atoms: Largest cluster that is proposed.
+    """
+
+    samples: Samples
+    max_atoms: int = MAX_ATOMS
+
+    @property
+    def searched(self) -> int:
+        """Number of draws."""
+        return len(self.samples)
+
+    def propose(self, target: Target, search: Search) -> list[Proposal]:
+        """Each draw at the dilation that fits best; and clusters of its size and axes, cut from the likely crystals."""
+        likely = max(self.samples.type, key=lambda name: self.samples.type[name], default="drawn")
+
+        def one(numbered: tuple[int, tuple[Atoms, Pairs]]) -> Proposal:
+            number, (atoms, pairs) = numbered
+            start, rw = scan(pairs, target, dilations=search.dilations, radiation=search.radiation)
+            return Proposal(f"draw {number}", likely, "model", atoms, start, rw)
+
+        draws = [each for each in usable_draws(self.samples) if len(each[0]) <= self.max_atoms]
+        found = stage(in_threads(one, enumerate(draws, 1)), "draws", total=len(draws))
+        drawn = sorted(found, key=lambda each: each.rw)
+        carved = carved_like(drawn[:_LIKE], self.samples.type, target, search)
+        return sorted([*drawn[:_AS_DRAWN], *carved[:_CARVED]], key=lambda each: each.rw)[: search.count]
+
+
+def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Target, search: Search) -> list[Proposal]:
+    """Clusters cut from crystals, of the numbers of atoms and the axes of draws.
+
+    Args:
+        drawn: The draws.
+        types: Probability of each structure type.
+        target: Measured points.
+        search: Element, bond and range of dilations.
+
+    Returns:
+        The clusters, best first.
+    """
+    names = sorted((name for name in types if types[name] >= _LIKELY), key=lambda name: -types[name])[:_TYPES]
+    kinds = list(dict.fromkeys(kind for name in names for kind in _CRYSTALS.get(name, (name,))))
+    geometries: dict[bytes, Geometry] = {}
+    for each in drawn:
+        for kind in kinds if len(each.atoms) >= MIN_ATOMS else []:
+            axes = axes_of(each.atoms.positions) * each.start.dilation / search.bond
+            for geometry in carve(kind, len(each.atoms), axes):  # type: ignore[arg-type]
+                geometries.setdefault(geometry.positions.round(3).tobytes(), geometry)
+
+    def one(geometry: Geometry) -> Proposal:
+        atoms = Atoms(f"{search.element}{geometry.atom_count}", positions=search.bond * geometry.positions)
+        pairs = pairs_of(atoms.positions, search.element)
+        start, rw = scan(pairs, target, dilations=search.dilations, radiation=search.radiation)
+        return Proposal(geometry.label, geometry.type, "model", atoms, start, rw, geometry)
+
+    found = stage(in_threads(one, geometries.values()), "cut anew", total=len(geometries))
+    return sorted(found, key=lambda each: each.rw)
+
+
+def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:
+    """The draws that have a G: of two atoms at least, none at one place with another.
+
+    Args:
+        samples: Draws of a model.
+
+    Returns:
+        Those, with their pairs.
+    """
+    found = []
+    for atoms in samples:
+        with suppress(ValueError):
+            found.append((atoms, pairs_of(atoms.positions, atoms.get_chemical_symbols())))
+    return found
