@@ -11,6 +11,7 @@ from cbldm.order import canonical_positions
 from cbldm.presets import PRESETS
 from cbldm.profiles import Examples
 from cbldm.training_set import clusters_of
+from papertrio_shared.seed import generator
 
 SMALL = replace(PRESETS["robust-smoke"].profile, atoms=20)
 DATA = CurveSource(max_atoms=20, distinct=12)
@@ -71,3 +72,14 @@ def test_what_no_step_sees() -> None:
     steps = torch.cat([found(step).curves.qmax for step in range(3)])
     assert not set(unseen.curves.qmax.tolist()) & set(steps.tolist())
     assert source(validation=6).unseen_geometries() == []
+
+
+def test_known_clusters_are_drawn_as_often_as_asked() -> None:
+    found = source(replace(DATA, distinct=40))
+    found.config = replace(found.config, known=0.25)
+    found._kinds = [torch.arange(10), torch.arange(10, 40)]
+    drawn = torch.cat([found._drawn(generator(0, str(k))) for k in range(500)])
+    assert abs(float((drawn < 10).float().mean()) - 0.25) < 0.04
+    assert set(drawn.tolist()) == set(range(40))
+    found._kinds = [torch.arange(40), torch.arange(0)]
+    assert len(set(torch.cat([found._drawn(generator(0, str(k))) for k in range(200)]).tolist())) == 40

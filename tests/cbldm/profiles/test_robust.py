@@ -9,7 +9,7 @@ from cbldm.decode import decode
 from cbldm.diffusion.samplers import Ddim, Ddpm
 from cbldm.examples import ExampleSource
 from cbldm.profiles import Examples, Robust
-from cbldm.profiles.robust import RobustProfile
+from cbldm.profiles.robust import RobustProfile, _counts
 from papertrio_shared.seed import generator
 
 SMALL = Robust(
@@ -73,7 +73,7 @@ def test_latents_are_followed_while_training_only(examples: Examples) -> None:
     profile.loss("latents", examples, generator(0, "a"))
     assert torch.equal(profile.latent_mean, before)
     profile.train()
-    for k in range(400):
+    for k in range(250):
         profile.loss("latents", examples, generator(k, "a"))
     with torch.no_grad():
         found = profile._encoded(examples.positions * (2.8 / examples.bond)[:, None, None], examples.atom_count)
@@ -96,6 +96,15 @@ def test_draws_are_affinities_of_as_many_atoms_as_were_drawn(sampler: Ddim | Ddp
     again, other = (profile.generate(curve, 6, generator(seed, "a")) for seed in (0, 1))
     assert torch.equal(again.affinity, found.affinity)
     assert other.affinity.shape != found.affinity.shape or not torch.equal(other.affinity, found.affinity)
+
+
+def test_numbers_of_atoms_are_drawn_in_their_shares_the_likeliest_first() -> None:
+    logits = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.3]).log()
+    for seed in range(20):
+        found = _counts(logits, 10, generator(seed, "a"))
+        assert found[0] == 3
+        assert (found.bincount(minlength=5) - torch.tensor([0, 0, 2, 5, 3])).abs().max() <= 1
+        assert _counts(logits, 1, generator(seed, "a")).tolist() == [3]
 
 
 def test_draws_have_the_bond_of_the_curve(examples: Examples) -> None:

@@ -42,14 +42,26 @@ _TINY_PAPER = Paper(
     jump=PriorJump(18, 16),
 )
 
-_GEOMETRY = TrainConfig(data=CurveSource(library="extended", split="geometry"), steps=(2500, 2000, 1500))
+_CAREFUL = Robust(bell=1.0)
+_GEOMETRY = TrainConfig(
+    profile=_CAREFUL,
+    data=CurveSource(library="extended", split="geometry"),
+    steps=(4000, 2500, 1500),
+    learning_rate=1.5e-3,
+)
 
 PRESETS: dict[str, TrainConfig] = {
     "robust": TrainConfig(),
     "robust-geometry": _GEOMETRY,
-    "robust-distance": replace(_GEOMETRY, profile=Robust(target="distance")),
-    "robust-random": TrainConfig(data=CurveSource(split="random", distinct=60_000), steps=(4000, 8000, 4000)),
-    "robust-size": TrainConfig(data=CurveSource(library="extended", split="size"), steps=(6000, 8000, 6000)),
+    "robust-distance": replace(_GEOMETRY, profile=replace(_CAREFUL, target="distance")),
+    "robust-size": replace(_GEOMETRY, data=CurveSource(library="extended", split="size")),
+    "robust-random": TrainConfig(
+        profile=Robust(rows=48, depth=2, decoder_width=64),
+        data=CurveSource(split="random", distinct=40_000),
+        steps=(2500, 5000, 1200),
+        batch=96,
+        learning_rate=1.5e-3,
+    ),
     "robust-smoke": TrainConfig(
         profile=_SMALL,
         data=CurveSource(max_atoms=60, distinct=64),

@@ -15,8 +15,8 @@ _WAVES = (1.0, 2.0, 4.0, 8.0)
 PLACE_NUMBERS = 3 + 6 * len(_WAVES) + 2 * len(_WAVES) + 2
 """Numbers that tell a place."""
 _COUNT_WIDTH = 64
-_SLOTS_GAIN = 10.0
-"""What a slot holds is in units of a tenth of a unit, so that it is learnt as fast as the rest."""
+_SLOTS_GAIN = 30.0
+"""What a slot holds is multiplied by this, so that it is learnt in as few steps as a cluster is met."""
 
 
 def place_numbers(place: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch numbers"]:
@@ -88,14 +88,14 @@ class ClusterDecoder(nn.Module):
 
     $W_{ij} = e^{-\lVert h_i - h_j \rVert^2 / t}$ of points $h$ is symmetric, one on the diagonal and between 0 and 1
     whatever the network does. Each point is a function of its place: a linear map of the ball, to which a network with
-    blocks shifted and scaled by the latent adds, and a memory: of `slots` lists of points the one, or the few, that
-    the latent asks for, which is how a cluster that was often seen is given back exactly.
+    blocks shifted and scaled by the latent adds, and a memory: for each number of atoms `slots` lists of points, of
+    which the latent asks for one, or a mean, which is how a cluster that was often seen is given back exactly.
 
     Args:
         places: Where the places are (see `cbldm.order.all_places`).
         width: Of the network.
         depth: Its blocks.
-        slots: Of the memory.
+        slots: Of the memory, for each number of atoms.
         tokens: Latent tokens.
         channels: Numbers in a latent token.
         bond: Bond length, Å.
@@ -123,7 +123,7 @@ class ClusterDecoder(nn.Module):
         choice = nn.Linear(256, slots)
         nn.init.normal_(choice.weight)  # from the start each latent asks for a few slots
         self.asked = nn.Sequential(nn.Linear(given, 256), nn.GELU(), choice)
-        self.slots = nn.Parameter(torch.zeros(slots, self.atoms * 3))
+        self.slots = nn.Parameter(torch.zeros(self.atoms + 1, slots, self.atoms * 3))
         self.place = nn.Linear(PLACE_NUMBERS, width)
         self.own = nn.Parameter(0.02 * torch.randn(self.atoms, width))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
@@ -147,7 +147,7 @@ class ClusterDecoder(nn.Module):
             x = x + second(F.gelu(first(self.norm(x) * (1 + scale) + shift)))
         stretch = torch.eye(3, device=x.device) + 0.3 * self.stretch(given).unflatten(1, (3, 3))
         ball = self.reach * atom_count.to(x)[:, None, None] ** (1 / 3) * (place @ stretch)
-        known = self.asked(given).softmax(1) @ self.slots
+        known = (self.asked(given).softmax(1)[:, None] @ self.slots[atom_count])[:, 0]
         return ball + self.reach * (2 * self.points(x) + _SLOTS_GAIN * taken(known.unflatten(1, (-1, 3)), chosen))
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from .bonds import first_peak, in_units
 CENTRES = {"qmin": 0.8, "qmax": 23.0, "qdamp": 0.04, "rmax": 30.0, "bond": 2.9, "log_scale": 0.0}
 WIDTHS = {"qmin": 0.4, "qmax": 4.0, "qdamp": 0.025, "rmax": 10.0, "bond": 0.4, "log_scale": 1.0}
 """Middle and spread of what is given, so that all numbers are of order one."""
+Reading = Literal["convolutions", "both"]
 STEP = 0.04
 """Of the grid in bonds."""
 BINS = 320
@@ -75,9 +76,12 @@ class CurveTokens(nn.Module):
         channels: Of the first block; the last one has four times as many.
         width: Of a token.
         summary: Numbers in the summary.
+        reading: What the summary is made of: what the convolutions found, or both that and the curve itself.
     """
 
-    def __init__(self, *, rstep: float, channels: int, width: int, summary: int) -> None:
+    def __init__(
+        self, *, rstep: float, channels: int, width: int, summary: int, reading: Reading = "convolutions"
+    ) -> None:
         super().__init__()
         self.rstep = rstep
         widths = [channels, channels, 2 * channels, 3 * channels, 4 * channels]
@@ -87,9 +91,11 @@ class CurveTokens(nn.Module):
         for before, after in itertools.pairwise(widths):
             self.blocks += [_Block(before, after, 2), _Block(after, after, 1)]
         stretches = BINS // _STRIDE
-        self.out = nn.Sequential(
-            nn.Flatten(), nn.Linear(widths[-1] * stretches, summary), nn.GELU(), nn.LayerNorm(summary)
-        )
+        flat = widths[-1] * stretches
+        self.reading = reading
+        seen = flat + (BINS if reading == "both" else 0)
+        self.out = nn.Sequential(nn.Flatten(), nn.Linear(seen, summary), nn.GELU(), nn.LayerNorm(summary))
+        self.more = _More(summary) if reading == "both" else nn.Identity()
         self.tokens = nn.Linear(widths[-1], width)
         self.place = nn.Parameter(0.02 * torch.randn(stretches, width))
 
@@ -113,10 +119,26 @@ class CurveTokens(nn.Module):
         }
         numbers = torch.stack([(given[name] - CENTRES[name]) / WIDTHS[name] for name in CENTRES], 1)
         settings = self.settings(numbers.to(g))
-        x = self.first(torch.stack([g, undamped, known.to(g)], 1))
+        rows = torch.stack([g, undamped, known.to(g)], 1)
+        x = self.first(rows)
         for block in self.blocks:
             x = block(x, settings)
-        return CurveCode(self.tokens(x.mT) + self.place, self.out(x), bond)
+        read = x.flatten(1)
+        if self.reading == "both":
+            read = torch.cat([read, F.avg_pool1d(rows[:, :2], 2).flatten(1)], 1)
+        return CurveCode(self.tokens(x.mT) + self.place, self.more(self.out(read)), bond)
+
+
+class _More(nn.Module):
+    """A perceptron past which its input goes too."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "batch width"]) -> Tensor:
+        return self.norm(x + self.inner(x))
 
 
 class _Block(nn.Module):

@@ -45,7 +45,7 @@ class Robust:
         rows, columns: How much of an affinity the encoder sees.
         depth: Layers of the encoder and of the decoder.
         decoder_width: Of the decoder's network of places.
-        slots: Of its memory.
+        slots: Of its memory, for each number of atoms.
         sampled: Atoms of a cluster between which W is compared in a step.
         denoiser_depth: Layers of the denoiser.
         tokens: Latent tokens.
@@ -54,6 +54,8 @@ class Robust:
         target: The matrix that the encoder sees and the misfit compares: the affinity, or in its place the distances in
             units of √t. Decoded are points in space either way, and their affinity is what is drawn.
         misfit: Weight of the mean square of W − Ŵ.
+        off: Weight of the mean distance along an axis from a point to its atom, Å⁻¹; as the canonical order knows the
+            axes of the library, points can be held against atoms, which is learnt faster than W alone.
         divergence: Weight of KL(q(z|W)‖p(z|G, N)), which trains the conditional prior too.
         schedule: Noise of the diffusion.
         sampler: How latents are drawn.
@@ -69,11 +71,11 @@ class Robust:
     summary: int = 512
     width: int = 96
     heads: int = 4
-    rows: int = 96
+    rows: int = 64
     columns: int = 32
     depth: int = 3
-    decoder_width: int = 128
-    slots: int = 512
+    decoder_width: int = 96
+    slots: int = 8
     sampled: int = 64
     denoiser_depth: int = 4
     tokens: int = 16
@@ -81,7 +83,8 @@ class Robust:
     bell: float = 0.4
     target: PairMatrix = "affinity"
     misfit: float = 1000.0
-    divergence: float = 1e-3
+    off: float = 10.0
+    divergence: float = 3e-3
     schedule: CosineSchedule = field(default_factory=CosineSchedule)
     sampler: Sampler = field(default_factory=Ddim)
     jump: PriorJump | None = field(default_factory=PriorJump)
@@ -118,7 +121,11 @@ class RobustProfile(Profile):
         latent = {"tokens": config.tokens, "channels": config.channels}
         places = all_places(config.atoms)
         self.curve = CurveTokens(
-            rstep=config.rstep, channels=config.curve_channels, width=config.width, summary=config.summary
+            rstep=config.rstep,
+            channels=config.curve_channels,
+            width=config.width,
+            summary=config.summary,
+            reading="both",
         )
         self.heads = AtomCount(summary=config.summary, atoms=config.atoms, types=len(config.types))
         self.prior = TokenPrior(summary=config.summary, **latent)
@@ -214,10 +221,13 @@ class RobustProfile(Profile):
         found = self.decoder(z, examples.atom_count, chosen)
         apart = (pair_matrix(found, self.config.target) - pair_matrix(true, self.config.target)).square() * there
         misfit = (apart.sum((1, 2)) / there.sum((1, 2))).mean()
+        atoms = examples.present.gather(1, chosen)[..., None]
+        off = ((found - true).abs() * atoms).sum() / (3 * atoms.sum())
         divergence = q.divergence(p).mean()
         return {
-            "loss": self.config.misfit * misfit + self.config.divergence * divergence,
+            "loss": self.config.misfit * misfit + self.config.off * off + self.config.divergence * divergence,
             "misfit": misfit.sqrt(),
+            "off": off,
             "divergence": divergence,
         }
 
@@ -229,14 +239,13 @@ class RobustProfile(Profile):
 
     @torch.no_grad()
     def generate(self, curves: Curves, count: int, generator: torch.Generator) -> Generated:
-        """A number of atoms is drawn from its distribution for each, then a latent, which is decoded.
+        """Each has a number of atoms, the first the likeliest, then a latent is drawn, which is decoded.
 
         The affinity is that of a cluster whose bond is `Robust.bond`; by how much the curve's is longer is told.
         """
         code = self.curve(curves)
         said = self.heads(code.summary)
-        chances = said.atom_count.softmax(1)[0].cpu()
-        atom_count = torch.multinomial(chances, count, replacement=True, generator=generator).to(code.summary.device)
+        atom_count = _counts(said.atom_count[0].cpu(), count, generator).to(code.summary.device)
         tokens = code.tokens.expand(count, -1, -1)
         p = self.prior(code.summary.expand(count, -1), atom_count)
 
@@ -276,6 +285,14 @@ class RobustProfile(Profile):
 
     def _noise(self, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
         return torch.randn(count, self.config.tokens, self.config.channels, generator=generator).to(device)
+
+
+def _counts(logits: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Numbers of atoms in the shares that their distribution gives them, the likeliest first."""
+    chances, order = logits.softmax(0).sort(descending=True, stable=True)
+    dice = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    dice[0] = 0
+    return order[torch.searchsorted(chances.cumsum(0), dice, right=True).clamp(max=int((chances > 0).sum()) - 1)]
 
 
 def _axes(examples: Examples) -> Tensor:
