@@ -65,6 +65,8 @@ def test_draws_are_proposed_as_they_are_too() -> None:
     assert len(proposed) > 5
     few = FromDraws(samples, max_atoms=20).propose(select_target(CURVE), Search("Pt", 2.77, 60))
     assert few == []
+    with pytest.raises(ValueError, match="no structure of up to 20 atoms was proposed; raise max_atoms"):
+        recover(CURVE, element="Pt", library=None, model="none", max_atoms=20, proposers=[FromDraws(samples, 20)])
 
 
 def test_what_has_no_curve_is_left_out() -> None:

@@ -99,8 +99,8 @@ def recover(
     Raises:
         ValueError: If the element is unknown or neither given nor in the file, `candidates`, `bond` or `restraint`
             is not positive, a choice is unknown, the library has nothing of that size or holds a file that is no
-            structure, there is neither library, model nor proposer, the weights cannot be used, qmin or qmax is
-            missing, or the curve is too short.
+            structure, there is neither library, model nor proposer, nothing is proposed, the weights cannot be
+            used, qmin or qmax is missing, or the curve is too short.
         FileNotFoundError: If there is no such library, or no such file of weights.
 
     >>> from ase import Atoms
@@ -143,6 +143,8 @@ def recover(
     if not sources:
         raise ValueError("there is nothing to search: give a library, a model, or proposers")
     proposals = [each for source in sources for each in source.propose(target, search)]
+    if not proposals:
+        raise ValueError(f"{gr.name}: no structure of up to {max_atoms} atoms was proposed; raise max_atoms")
 
     def refined(proposal: Proposal) -> Candidate:
         return _refine(proposal, target, search, delta2, qdamp)
