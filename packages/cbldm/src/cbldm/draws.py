@@ -16,13 +16,13 @@ from .stages import stage
 from .target import Target
 from .threads import in_threads
 
-DRAWS = 24
+DRAWS = 16
 """Structures that a model is asked for."""
-_AS_DRAWN = 6
+_AS_DRAWN = 3
 """Draws that are proposed as they are, the best: no two of their distances are alike, and refining them is slow."""
 _LIKE = 12
 """Draws whose size and axes clusters are cut from crystals to have, the best."""
-_CARVED = 16
+_CARVED = 12
 """Such clusters that are proposed, the best."""
 _LIKELY = 0.05
 """Probability from which on a structure type is tried."""

@@ -33,9 +33,12 @@ Shape = Literal["search", "held"]
 
 REFINED_AT_LEAST = 60
 """Structures refined, however few candidates are wanted: the coarse search errs by about 0.03 in Rw."""
+_HOPELESS = 0.15
+"""By how much the Rw of the coarse search may be greater than the best for a structure to be refined, if it is not
+among as many of the best as are wanted."""
 RELAXED = 10
 """Candidates whose atoms are moved, the best."""
-RESHAPED = 10
+RESHAPED = 8
 """Candidates that a search for other shapes begins from."""
 _ALIKE = 3
 """Of these, how many may be of one structure type and from one source."""
@@ -146,6 +149,10 @@ def recover(
     if not proposals:
         raise ValueError(f"{gr.name}: no structure of up to {max_atoms} atoms was proposed; raise max_atoms")
 
+    proposals.sort(key=lambda each: each.rw)
+    near = [k < candidates or each.rw <= proposals[0].rw + _HOPELESS for k, each in enumerate(proposals)]
+    proposals = [each for each, worth in zip(proposals, near, strict=True) if worth]
+
     def refined(proposal: Proposal) -> Candidate:
         return _refine(proposal, target, search, delta2, qdamp)
 
@@ -242,7 +249,7 @@ def _reshape(
         fit = replace(refined.fit, score=refined.score + other.price)
         return replace(refined, fit=fit, moves=other.moves)
 
-    return [each for each in stage(in_threads(one, begun), "reshape", total=len(begun)) if each]
+    return [each for each in stage(map(one, begun), "reshape", total=len(begun)) if each]
 
 
 def _relax(kept: list[Candidate], target: Target, search: Search, restraint: float) -> list[Candidate]:

@@ -23,8 +23,8 @@ from .target import Target
 
 FEWEST = 4
 """Atoms that are left at least."""
-EFFORT = 1.5e9
-"""Numbers that a search reads at most, about a second of one core; it is counted, as a clock would not give the same
+EFFORT = 0.8e9
+"""Numbers that a search reads at most, under a second of one core; it is counted, as a clock would not give the same
 result twice."""
 _ROUNDS = 5
 """Times that dilation and Biso are refined anew for the shape found."""
