@@ -9,6 +9,7 @@ from ase import Atoms
 from .baselines.retrieval import scan
 from .carve import axes_of, carve
 from .data.clusters import MAX_ATOMS, MIN_ATOMS, Geometry, StructureType
+from .data.crystals import CUT_FROM
 from .pairs import Pairs, pairs_of
 from .proposals import Proposal, Search
 from .sample import Samples
@@ -27,15 +28,8 @@ _CARVED = 12
 _LIKELY = 0.05
 """Probability from which on a structure type is tried."""
 _TYPES = 4
-_CRYSTALS: dict[str, tuple[StructureType, ...]] = {
-    "Oct": ("FCC",),
-    "TOct": ("FCC",),
-    "Cuboct": ("FCC",),
-    "Marks": ("Dec",),
-    "Ino": ("Dec",),
-    "Stack": ("Twin", "HCP", "FCC"),
-}
-"""Crystals that a type is cut from, where that is not its own."""
+_STACKED: tuple[StructureType, ...] = ("Twin", "HCP", "FCC")
+"""What layers in an unknown order are taken for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +78,8 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
         The clusters, best first.
     """
     names = sorted((name for name in types if types[name] >= _LIKELY), key=lambda name: -types[name])[:_TYPES]
-    kinds = list(dict.fromkeys(kind for name in names for kind in _CRYSTALS.get(name, (name,))))
+    meant = [_STACKED if name == "Stack" else (CUT_FROM.get(name, name),) for name in names]
+    kinds = list(dict.fromkeys(kind for some in meant for kind in some))
     geometries: dict[bytes, Geometry] = {}
     for each in drawn:
         for kind in kinds if len(each.atoms) >= MIN_ATOMS else []:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from . import cuts
-from .clusters import Geometry
+from .clusters import Geometry, StructureType
 
 REACH = 16.0
 """Radius of the crystals, in bonds: rods of the libraries and what they may grow to lie within."""
@@ -21,7 +21,8 @@ _CLOSE = 0.02
 _OFF_CENTRE = 6.0
 """How far the origin of a library's crystal may lie from a cluster's middle, in bonds."""
 _HALF_LAYERS = 20
-_FACES = {"Oct": "FCC", "TOct": "FCC", "Cuboct": "FCC", "Marks": "Dec", "Ino": "Dec"}
+CUT_FROM: dict[str, StructureType] = {"Oct": "FCC", "TOct": "FCC", "Cuboct": "FCC", "Marks": "Dec", "Ino": "Dec"}
+"""Types that are shapes of another type's crystal."""
 
 
 class Crystal:
@@ -58,7 +59,7 @@ def crystal_of(geometry: Geometry) -> Crystal:
     62
     """
     stacked = re.match(r"layers ([ABC]+)", geometry.variant)
-    return _crystal(_FACES.get(geometry.type, geometry.type), stacked[1] if stacked else "")
+    return _crystal(CUT_FROM.get(geometry.type, geometry.type), stacked[1] if stacked else "")
 
 
 def sites_of(geometry: Geometry, crystal: Crystal) -> Int[np.ndarray, " atoms"] | None:
