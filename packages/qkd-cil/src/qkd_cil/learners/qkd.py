@@ -258,7 +258,7 @@ class QKD(Learner):
         """Features of the training images as they are, under some adapters."""
         if not adapters:
             return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
-        parts = task.train.images.split(max(1, self.schedule.evaluation_batch_size // len(adapters)))
+        parts = task.train.batches(max(1, self.schedule.evaluation_batch_size // len(adapters)))
         return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
 
     @torch.no_grad()
