@@ -180,7 +180,7 @@ def do_all(works: Iterable[Work], jobs: int) -> None:
     Raises:
         RuntimeError: If one fails, after the others.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // jobs))
     with ThreadPoolExecutor(jobs) as pool:
         failed = [
             error for future in [pool.submit(work.do, threads) for work in works] if (error := future.exception())
