@@ -129,7 +129,7 @@ class Work:
         done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
-            raise RuntimeError(f"{self.folder.name}, seed {self.seed}: {said[-1]}")
+            raise RuntimeError(f"{self.folder.name}, seed {self.seed}: {said[-1].removeprefix('error: ')}")
         summary = self.summary()
         figures = " / ".join(f"{100 * summary[name]:.2f}" for name in ("average_accuracy", "last_accuracy"))
         print(f"{self.folder.name}, seed {self.seed}: {figures}", flush=True)
@@ -150,9 +150,9 @@ def options_of(preset: str, method: str, chosen: Chosen, *, number: str = "") ->
         number: A candidate, instead of the best.
     """
     how, tried = ALL[method], chosen.get(preset, {})
-    numbers = {RATE: best(tried.get(how.like, {})), how.option: number or best(tried.get(method, {}))}
-    if how.like and not how.tried:
-        numbers = {RATE: best(tried.get(how.like, {}))}
+    numbers = {RATE: best(tried.get(how.like, {}))} if how.like else {}
+    if how.tried:
+        numbers[how.option] = number or best(tried.get(method, {}))
     given = [(option, value) for option, value in numbers.items() if value]
     before = [word for option, value in given if option == RATE for word in (option, value)]
     after = [word for option, value in given if option != RATE for word in (option, value)]
@@ -208,7 +208,7 @@ def tune(folder: Path, sets: dict[str, tuple[str, ...]], methods: Sequence[str],
             temporary.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and make the runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="gets a folder for each set and method")
@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--tune", action="store_true", help="try the candidates, and keep what they came to")
     parser.add_argument("--smoke", action="store_true", help="few images, one epoch")
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     sets = {}
     for each in asked.set:
         preset, _, data = each.partition("=")
