@@ -24,12 +24,13 @@ from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix,
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.learner import Learner
 from qkd_cil.report import write_report
+from qkd_cil.tables import RESULT
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHECKPOINT, WITHIN = "checkpoint.pt", "within.pt"
-LEARNER, PREDICTIONS, RESULT = "learner.safetensors", "predictions.npz", "result.json"
+LEARNER, PREDICTIONS = "learner.safetensors", "predictions.npz"
 FORMAT = 1
 
 
@@ -199,7 +200,7 @@ def _learn(
 ) -> None:
     """One task, its evaluation and its checkpoint."""
     record = writer.record
-    before, cpu_before = (start["seconds"], start["cpu_seconds"]) if start else (0.0, 0.0)
+    before, cpu_before = (start["seconds"], start.get("cpu_seconds", 0.0)) if start else (0.0, 0.0)
     cpu_begun = time.process_time() - cpu_before
     _probe(scenario, task, learner, history)
     begun = time.perf_counter()

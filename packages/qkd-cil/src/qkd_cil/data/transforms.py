@@ -96,7 +96,6 @@ def augment(
     zero = torch.zeros(count)
     rows = [torch.stack([side * sign, zero, centre[:, 0]], 1), torch.stack([zero, side, centre[:, 1]], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), [count, images.shape[1], size, size], align_corners=False)
-    values = F.grid_sample(
-        images.contiguous().float(), grid.to(images.device), mode="bicubic", padding_mode="reflection", align_corners=False
-    )
+    values, grid = images.contiguous().float(), grid.to(images.device)
+    values = F.grid_sample(values, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
     return values.clamp_(0, 255)
