@@ -73,9 +73,9 @@ def run(
     folder = out or Path("runs") / f"{dataset.name}-{method}"
     if any((folder / str(each.seed) / "config.json").exists() for each in seeded):
         raise ValueError(f"{folder}: holds runs already; give another --out, or go on with --resume {folder}")
+    learner = seeded[0].build_learner()  # what does not fit is told before anything is written
     for each in seeded:
-        Scenario(dataset, each.tasks)  # what does not fit is told before anything is written
-    seeded[0].build_learner()
+        learner.check(sum(Scenario(dataset, each.tasks).task_sizes))
     plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
     plan.update({str(each.seed): each for each in seeded})
     if fabric is not None:

@@ -1,6 +1,8 @@
 """A run: the tasks of a scenario one after another, with a checkpoint after each and within each."""
 
+import fcntl
 import json
+import os
 import resource
 import sys
 import time
@@ -85,9 +87,10 @@ def run(
     scenario = Scenario(dataset or config.data.load(), config.tasks)
     seed_everything(config.seed)
     learner = config.build_learner(_device(fabric))
+    learner.check(sum(scenario.task_sizes))
     if not is_writer(fabric):
         return _on(None, scenario, learner, History(), fabric)
-    with Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
+    with _alone(folder), Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
         return _on(_Writer(record, config), scenario, learner, History(), fabric)
 
 
@@ -103,7 +106,8 @@ def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
 
     Raises:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
-        ValueError: If the checkpoint is of another config or version, or the weights have changed.
+        ValueError: If the checkpoint is of another config or version, the weights have changed, or another process is
+            at this run.
     """
     config = read_run_config(folder)
     fabric = fabric or launch(config.device, config.devices)
@@ -118,7 +122,7 @@ def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
         fabric.barrier()  # nobody writes before all have read
     if not is_writer(fabric):
         return _on(None, scenario, learner, history, fabric, start)
-    with Run.resume(folder, step=history.step) as record:
+    with _alone(folder), Run.resume(folder, step=history.step) as record:
         return _on(_Writer(record, config), scenario, learner, history, fabric, start)
 
 
@@ -140,6 +144,21 @@ def read_run_config(folder: Path) -> RunConfig:
 
 def _device(fabric: "Fabric | None") -> str:
     return "" if fabric is None else str(fabric.device)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within it no other process can run in the folder; the lock ends with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another process is at this run; wait for it or give another folder") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _finished(path: Path) -> Summary | None:
@@ -337,7 +356,11 @@ def _start_within(path: Path, config: RunConfig, history: History) -> Mapping[st
 
 def _load_own(path: Path, config: RunConfig) -> dict[str, Any]:
     """A checkpoint of this version and this config."""
-    state = load_state(path)
+    try:
+        state = load_state(path)
+    except CheckpointError as error:
+        what = "task" if path.name == WITHIN else "run"
+        raise CheckpointError(f"{path}: not a whole checkpoint; remove it to start the {what} anew") from error
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "
