@@ -27,6 +27,27 @@ def test_a_cluster_comes_back(kind: str, tmp_path: Path) -> None:
     assert np.abs(pdist(found.positions) - pdist(ATOMS.positions)).max() < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["xyz", "cif", "stru"])
+def test_diffpy_structure_reads_it(kind: str, tmp_path: Path) -> None:
+    structure = pytest.importorskip("diffpy.structure", reason="diffpy.structure is not installed: make peers")
+    write_structure(tmp_path / "a", ATOMS, biso=0.6, delta2=2.0)
+    found = structure.loadStructure(str(tmp_path / f"a.{kind}"))
+    assert [atom.element for atom in found] == ATOMS.get_chemical_symbols()
+    assert np.abs(pdist(found.xyz_cartn) - pdist(ATOMS.positions)).max() < 1e-5
+    assert {atom.occupancy for atom in found} == {1.0}
+    if kind == "stru":
+        assert found.pdffit["delta2"] == pytest.approx(2.0)
+    if kind != "xyz":  # which has no displacements
+        assert [atom.Uisoequiv for atom in found] == pytest.approx([0.6 / (8 * np.pi**2)] * len(ATOMS), rel=1e-5)
+
+
+def test_what_diffpy_structure_writes_is_read(tmp_path: Path) -> None:
+    structure = pytest.importorskip("diffpy.structure", reason="diffpy.structure is not installed: make peers")
+    write_structure(tmp_path / "a", ATOMS, biso=0.6)
+    structure.loadStructure(str(tmp_path / "a.stru")).write(str(tmp_path / "b.stru"), "pdffit")
+    assert np.abs(pdist(read_structure(tmp_path / "b.stru").positions) - pdist(ATOMS.positions)).max() < 1e-5
+
+
 def test_a_cluster_across_the_border_of_its_box_is_put_together() -> None:
     cell = np.array([[60.0, 0, 0], [10, 50, 0], [0, 8, 55]])
     boxed = Atoms(ATOMS.symbols, positions=ATOMS.positions, cell=cell, pbc=True)
