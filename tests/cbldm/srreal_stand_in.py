@@ -23,11 +23,11 @@ class DebyePDFCalculator:
         self.scale, self.qmax = 1.0, 25.0
         self.rmin, self.rmax, self.rstep = 0.0, 10.0, 0.01
 
-    def setScatteringFactorTableByType(self, stype: str) -> None:
-        self.stype = stype
+    def setScatteringFactorTableByType(self, stype: str) -> None:  # of diffpy.srfit before 3.4, which assigns
+        self.scatteringfactortable = stype
 
     def getRadiationType(self) -> str:
-        return self.stype
+        return self.scatteringfactortable
 
     def __call__(self, structure: Structure) -> tuple[np.ndarray, np.ndarray]:
         count = math.ceil((self.rmax - self.rmin) / self.rstep - 1e-9)
@@ -39,7 +39,7 @@ class DebyePDFCalculator:
             rmax=float(r[-1] + self.rstep / 2),
             rstep=round(self.rstep, 9),
             uiso=torch.tensor([atom.Uisoequiv for atom in structure], dtype=torch.float64),
-            radiation={"X": "xray", "N": "neutron"}[self.stype],
+            radiation={"X": "xray", "N": "neutron"}[self.scatteringfactortable],
             compat="diffpy",
             **{name: getattr(self, name) for name in ("qmin", "qmax", "qdamp", "qbroad", "delta1", "delta2", "scale")},
         ).numpy()
