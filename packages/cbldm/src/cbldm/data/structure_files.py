@@ -52,7 +52,7 @@ def without_box(atoms: Atoms) -> Atoms | None:
         The cluster in one piece, without a cell; None where a cell is too full for that, so that this is a crystal.
 
     >>> particle = Atoms("Pt2", positions=[[0, 0, 0.5], [0, 0, 29]], cell=[30, 30, 30], pbc=True)
-    >>> without_box(particle).get_distance(0, 1).round(6)
+    >>> round(float(without_box(particle).get_distance(0, 1)), 6)
     1.5
     >>> without_box(Atoms("Pt", cell=[3, 3, 3], pbc=True)) is None
     True
