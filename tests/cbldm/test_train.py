@@ -14,30 +14,15 @@ import pytest
 import torch
 from cbldm.config import CurveSource, TrainConfig
 from cbldm.presets import PRESETS
-from cbldm.profiles import Robust
 from cbldm.sample import load_profile
 from cbldm.train import CHECKPOINT, WEIGHTS, DivergedError, Trainer, resume, run_config, train
 from papertrio_shared.checkpoint import CheckpointError, load_state, load_weights, save_state
 from papertrio_shared.run import config_to_dict, read_metrics
+from tiny import ROBUST
 
 GOLDEN = Path(__file__).parent / "golden" / "train.json"
 SHORT = TrainConfig(
-    profile=Robust(
-        atoms=20,
-        curve_channels=4,
-        summary=24,
-        width=16,
-        heads=2,
-        rows=8,
-        columns=6,
-        depth=1,
-        decoder_width=16,
-        slots=8,
-        sampled=12,
-        denoiser_depth=1,
-        tokens=2,
-        channels=2,
-    ),
+    profile=replace(ROBUST, atoms=20, tokens=2, channels=2),
     data=CurveSource(max_atoms=20, distinct=24, split="random"),
     steps=(9, 7, 6),
     batch=8,
