@@ -100,7 +100,7 @@ preset_of = $(notdir $(patsubst %/,%,$(dir $(@D))))
 seed_of = $(notdir $(@D))
 runs = $(foreach preset,$(2),$(foreach seed,$(3),$(RESULTS)/$(1)/$(preset)/$(seed)/$(4)))
 
-.PHONY: papers paper-cbldm paper-gradient-flow-drifting paper-qkd-cil smoke
+.PHONY: papers paper-cbldm paper-gradient-flow-drifting paper-qkd-cil tune-qkd-cil smoke
 papers: paper-cbldm paper-gradient-flow-drifting paper-qkd-cil ## make every table from nothing
 smoke: ## every paper target with a few steps, into results/smoke
 	$(MAKE) papers SMOKE=1 RESULTS=results/smoke
@@ -164,17 +164,20 @@ paper-gradient-flow-drifting: $(GFD)/paper/paper.html $(GFD_RUNS) ## divergences
 	@$(TABLES) $(GFD) --file evaluation.json --figures "W₂=w2.value" "floor=w2.floor" "W₂/floor=w2_over_floor" "coverage=coverage.value" "high-quality share=high_quality.value" "off-support share=off_support.value" "sliced W₂=sliced_w2.value" "sliced floor=sliced_w2.floor" "precision=precision.value" "precision floor=precision.floor" "recall=recall.value" "recall floor=recall.floor"
 	@cat $(GFD)/paper/modes.md; echo; echo $(GFD)/paper/paper.html
 
-# CIFAR-100 as arrays and ViT-Tiny's weights, where they are given.
+# CIFAR-100 and Omniglot as arrays with ViT-Tiny's weights, and data sets in folders, where they are given.
 CIFAR100 ?=
+OMNIGLOT ?=
 VIT_TINY ?=
-METHODS := simple-cil finetune-adapter qkd-paper qkd-robust
-WORDS_simple-cil := learner:simple-cil
-WORDS_finetune-adapter := learner:finetune
-WORDS_qkd-paper := learner:qkd-paper
-WORDS_qkd-robust := learner:qkd
-QKD_RUNS := $(call runs,qkd-cil,$(METHODS:%=digits-b0-inc2_%) $(if $(CIFAR100),$(METHODS:%=cifar100-small_%)),$(if $(SMOKE),1993,1993 1994 1995),result.json)
-QKD_WORDS := $(if $(SMOKE),--schedule.epochs 1 --tasks.train-per-class 8 --tasks.test-per-class 8)
-$(QKD_RUNS): | .venv/synced
-	$(BIN)/qkd-cil run $(if $(wildcard $(@D)/config.json),--resume $(@D),$(firstword $(subst _, ,$(preset_of))) --seeds $(seed_of) --out $(patsubst %/,%,$(dir $(@D))) $(if $(findstring cifar100,$(preset_of)),--data $(CIFAR100) --weights $(VIT_TINY)) $(QKD_WORDS) $(WORDS_$(lastword $(subst _, ,$(preset_of)))))
-paper-qkd-cil: $(QKD_RUNS) ## class-incremental runs, three seeds (CIFAR100=cifar100.npz VIT_TINY=weights.safetensors adds CIFAR-100)
-	@$(TABLES) $(RESULTS)/qkd-cil --file result.json --figures "average=summary.average_accuracy" "last=summary.last_accuracy" "forgetting=summary.forgetting" "routing=summary.average_routing_accuracy" "seconds=seconds"
+SETS ?=
+JOBS ?= 2
+QKD := $(RESULTS)/qkd-cil
+QKD_ARRAYS := $(if $(CIFAR100),cifar100-small=$(CIFAR100)) $(if $(OMNIGLOT),omniglot-small=$(OMNIGLOT))
+QKD_SETS := digits-b0-inc2 $(QKD_ARRAYS) $(SETS)
+QKD_PAPER := $(BIN)/python -m benchmarks.qkd_cil.paper
+QKD_WORDS := --jobs $(JOBS) $(if $(VIT_TINY),--weights $(VIT_TINY)) $(if $(SMOKE),--smoke --seeds 1993)
+paper-qkd-cil: .venv/synced ## all methods, three seeds (CIFAR100=a.npz OMNIGLOT=b.npz VIT_TINY=w.safetensors SETS="imagenet-r-b0-inc20=folder")
+	$(QKD_PAPER) $(QKD) $(QKD_SETS:%=--set %) $(QKD_WORDS)
+	@for set in $(foreach set,$(QKD_SETS),$(firstword $(subst =, ,$(set)))); do $(BIN)/qkd-cil compare $(QKD)/$${set}_* --out $(QKD)-$$set; done
+	@$(TABLES) $(QKD) --file result.json --figures "average=summary.average_accuracy" "last=summary.last_accuracy" "forgetting=summary.forgetting" "routing=summary.average_routing_accuracy" "CPU seconds=cpu_seconds"
+tune-qkd-cil: .venv/synced ## try the numbers that paper-qkd-cil takes, into benchmarks/results/qkd-cil/tuning.json
+	$(QKD_PAPER) $(QKD)-tuning $(QKD_ARRAYS:%=--set %) $(QKD_WORDS) --tune

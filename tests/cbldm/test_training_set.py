@@ -53,6 +53,19 @@ def test_a_set_is_made_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
 
 
+def test_other_clusters_do_not_meet_what_was_made_of_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBLDM_CACHE", str(tmp_path))
+    monkeypatch.setattr(training_set, "_CURVES", 10)
+    kept_training_set(SMALL, jobs=1)
+    found = clusters_of(SMALL)
+    fewer = replace(found.trained, places=found.trained.places[:-1])
+    geometries, weights = found.geometries[:-1], found.weights[:-1] / found.weights[:-1].sum()
+    changed = found._replace(geometries=geometries, trained=fewer, weights=weights)
+    monkeypatch.setattr(training_set, "clusters_of", lambda _: changed)
+    assert kept_training_set(SMALL, jobs=1).curves["geometry"].max() < len(geometries)
+    assert len(list(tmp_path.glob("curves-*.npy"))) == 2
+
+
 def test_what_is_held_out_is_in_no_library() -> None:
     known = library(max_atoms=60)
     found = clusters_of(TrainingSet(split="geometry", max_atoms=60))

@@ -73,6 +73,32 @@ def test_few_images_are_the_first_of_each_class() -> None:
     assert [len(part) for part in scenario.test_seen(task).parts] == [6, 6]
 
 
+def test_validation_judges_by_training_images_that_are_left_over() -> None:
+    images = coloured(10, 6, 1)
+    dataset = ImageDataset("few", images, coloured(5, 6, 2), tuple("abcdef"))
+    config = ScenarioConfig(increment=3, train_per_class=4, test_per_class=3, first_tasks=1, validation=True)
+    scenario = Scenario(dataset, config)
+    assert len(scenario.train_tasks) == 1
+    (part,) = scenario.test_seen(scenario.train_tasks[0]).parts
+    of_class = images.labels == part.labels[0]
+    assert torch.equal(part.images[part.labels == part.labels[0]], images.images[of_class][4:7])
+    assert len(part) == 9
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"train_per_class": 4}, "give both"),
+        ({"train_per_class": 10, "test_per_class": 2}, "has 10 training images, and train_per_class takes 10"),
+    ],
+)
+def test_validation_without_images_left_is_refused(tasks: dict[str, int], message: str) -> None:
+    images = coloured(10, 6, 1)
+    dataset = ImageDataset("few", images, images, tuple("abcdef"))
+    with pytest.raises(ValueError, match=message):
+        Scenario(dataset, ScenarioConfig(increment=3, validation=True, **tasks))
+
+
 def test_a_task_knows_the_earlier_ones() -> None:
     tasks = small_scenario().train_tasks
     assert [[each.index for each in task.earlier] for task in tasks] == [[], [0], [0, 1]]

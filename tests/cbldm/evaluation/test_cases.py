@@ -62,6 +62,16 @@ def test_the_same_seed_gives_the_same_curves() -> None:
     assert [each.told for each in first] != [each.told for each in other]
 
 
+def test_noise_is_added_to_the_same_curves() -> None:
+    split = split_library("geometry", KNOWN)
+    clean, noisy = (cases_of(split, KNOWN, clusters=3, noise=noise) for noise in (0.0, 0.05))
+    assert [(each.name, each.told) for each in clean] == [(each.name, each.told) for each in noisy]
+    for one, other in zip(clean, noisy, strict=True):
+        g = one.curve().g
+        assert np.std(other.curve().g - g) == pytest.approx(0.05 * np.abs(g).max(), rel=0.3)
+    assert len({each.settings.seed for each in noisy}) == 3
+
+
 def test_poor_instruments_are_outside_of_those_that_train() -> None:
     for case in cases_of(split_library("instrument", KNOWN), KNOWN, clusters=6):
         for name in ("qmin", "qmax", "qdamp", "biso", "noise"):

@@ -167,6 +167,8 @@ def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--bonds", "0"], "bonds 0: give how many"),
         (["--candidates", "0"], "candidates 0: give a number"),
         (["--jobs", "0"], "jobs 0: give a number"),
+        (["--noise", "-0.1"], "noise -0.1: give a fraction below 1"),
+        (["--noise", "0.1", "--split", "instrument"], "none with the splits instrument and experimental"),
         (["--max-atoms", "4"], "max_atoms 4"),
         (["--split", "experimental"], "give the folder of the measured curves as --curves"),
         (["--split", "experimental", "--curves", "nowhere"], "no such file; give the folder of measured curves"),

@@ -15,14 +15,13 @@ from papertrio_shared.checkpoint import atomic_write
 
 from .data.clusters import MAX_ATOMS, MIN_ATOMS, Geometry, LibraryName, build_geometry, library
 from .data.curves import TYPES, VARIATION, TrainingCurves, Variation
-from .data.extended import VERSION as LIBRARY_VERSION
 from .data.extended import cache_folder, first_of_each
 from .data.parts import Part, make_parts, remove_parts
 from .data.splits import LARGEST_TRAINED, TYPES_TESTED, Side, SplitName, split_library
 from .order import canonical_positions
 
 VERSION = 1
-"""Of what is made; it changes whenever the same settings give other curves."""
+"""Of how curves are made; it changes whenever the same clusters and settings give others."""
 KEPT_SETTINGS = ("bond", "qmin", "qmax", "qdamp", "rmax")
 """What is kept of a curve's settings, in this order."""
 _KNOWN = 0.4
@@ -172,9 +171,14 @@ def kept_training_set(settings: TrainingSet, *, jobs: int | None = None) -> Kept
     Returns:
         The set.
     """
-    clusters = _kept("clusters", settings, clusters_part, len(clusters_of(settings).geometries), _CLUSTERS, jobs)
+    geometries = clusters_of(settings).geometries
+    digest = hashlib.blake2b(digest_size=8)
+    for each in geometries:
+        digest.update(each.positions.tobytes())
+    drawn_from = digest.hexdigest()
+    clusters = _kept("clusters", settings, drawn_from, clusters_part, len(geometries), _CLUSTERS, jobs)
     return Kept(
-        _kept("curves", settings, curves_part, settings.count, _CURVES, jobs),
+        _kept("curves", settings, drawn_from, curves_part, settings.count, _CURVES, jobs),
         torch.from_numpy(clusters["positions"].copy()),
         torch.from_numpy(clusters["atom_count"].astype(np.int64)),
         torch.from_numpy(clusters["type"].astype(np.int64)),
@@ -184,18 +188,21 @@ def kept_training_set(settings: TrainingSet, *, jobs: int | None = None) -> Kept
 def _kept(
     what: str,
     settings: TrainingSet,
+    drawn_from: str,
     maker: Callable[[dict[str, Any], int], Part],
     rows: int,
     part: int,
     jobs: int | None,
 ) -> np.ndarray:
-    """Rows of a file, which is made in parts where it is not there; the rows of a single part are not worth a file."""
+    """Rows of a file, which is made in parts where it is not there; the rows of a single part are not worth a file.
+
+    Its name has a digest of the settings and of the clusters, so that other clusters never meet what was made of these.
+    """
     common = asdict(settings)
     if rows <= part:
         return maker(common, 0)["rows"]
-    told = json.dumps(
-        {"version": VERSION, "library_version": LIBRARY_VERSION, "known": _KNOWN, **common}, sort_keys=True
-    )
+    kept_as = {"version": VERSION, "drawn_from": drawn_from, "known": _KNOWN, **common}
+    told = json.dumps(kept_as, sort_keys=True)
     path = cache_folder() / f"{what}-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}.npy"
     if not path.is_file():
         folder = path.with_name(f"{path.name}.parts")

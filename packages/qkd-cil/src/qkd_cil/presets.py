@@ -21,6 +21,13 @@ VIT_B = RunConfig(
 )
 
 
+VIT_TINY = BackboneConfig(
+    name="vit_tiny_patch16_224",
+    weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k.fp16.safetensors",
+    img_size=112,
+)
+
+
 def _of_folder(name: str, increment: int, *, class_order_seed: int | None = 1993) -> RunConfig:
     """The paper's run on a data set that is given as a folder."""
     tasks = ScenarioConfig(increment=increment, class_order_seed=class_order_seed)
@@ -37,12 +44,14 @@ PRESETS = {
     "cifar100-small": RunConfig(
         data=ArraysConfig(Path("cifar100.npz")),
         tasks=ScenarioConfig(increment=10, train_per_class=50, test_per_class=50),
-        backbone=BackboneConfig(
-            name="vit_tiny_patch16_224",
-            weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k.fp16.safetensors",
-            img_size=112,
-        ),
+        backbone=VIT_TINY,
         schedule=Schedule(epochs=5, batch_size=48, learning_rate=0.2),
+    ),
+    "omniglot-small": RunConfig(
+        data=ArraysConfig(Path("omniglot.npz")),
+        tasks=ScenarioConfig(increment=22),
+        backbone=VIT_TINY,
+        schedule=Schedule(epochs=10, batch_size=48, learning_rate=0.2),
     ),
     "cifar100-b0-inc10": replace(VIT_B, data=Cifar100Config()),
     "imagenet-r-b0-inc20": _of_folder("imagenet-r", 20),

@@ -47,6 +47,7 @@ class History:
         baselines: What the untouched network's features are worth for each task from the second on.
         probes: What the learner's features are worth for each of them before it is learned.
         probe_seconds: Time of both.
+        cpu_seconds: Of all threads, from the first task on; where other work shares the cores it says more than time.
     """
 
     step: int = 0
@@ -58,6 +59,7 @@ class History:
     baselines: list[float] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
     probe_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def run(
@@ -197,7 +199,8 @@ def _learn(
 ) -> None:
     """One task, its evaluation and its checkpoint."""
     record = writer.record
-    before = start["seconds"] if start else 0.0
+    before, cpu_before = (start["seconds"], start["cpu_seconds"]) if start else (0.0, 0.0)
+    cpu_begun = time.process_time() - cpu_before
     _probe(scenario, task, learner, history)
     begun = time.perf_counter()
 
@@ -205,9 +208,15 @@ def _learn(
         history.step += 1
         record.log(history.step, task=step.task, **{f"loss/{name}": value for name, value in step.losses.items()})
         if writer.checkpoint_due():
-            seconds = before + time.perf_counter() - begun
-            state = {"format": FORMAT, "config": record.config, "step": history.step, "seconds": seconds}
-            save_state(record.folder / WITHIN, {**state, "training": learner.training_state()})
+            state = {
+                "format": FORMAT,
+                "config": record.config,
+                "step": history.step,
+                "seconds": before + time.perf_counter() - begun,
+                "cpu_seconds": time.process_time() - cpu_begun,
+                "training": learner.training_state(),
+            }
+            save_state(record.folder / WITHIN, state)
 
     with _warnings_logged(record, task):
         learner.fit_task(task, on_step=log, start=start["training"] if start else None, fabric=fabric)
@@ -215,6 +224,7 @@ def _learn(
     evaluation = evaluate(learner, scenario.test_seen(task), kept=writer.kept)
     history.fit_seconds.append(before + fitted - begun)
     history.evaluation_seconds.append(time.perf_counter() - fitted)
+    history.cpu_seconds += time.process_time() - cpu_begun
     history.parameters.append(sum(tensor.numel() for tensor in learner.learned_state().values()))
     history.memory.append(_peak_memory())
     history.evaluations.append(evaluation)
@@ -377,6 +387,7 @@ def _result(record: Run, scenario: Scenario, history: History, summary: Summary)
         "probes": history.probes,
         "probe_baselines": history.baselines,
         "probe_seconds": history.probe_seconds,
+        "cpu_seconds": history.cpu_seconds,
         "peak_memory_bytes_after": history.memory,
         "seconds": sum(history.fit_seconds) + sum(history.evaluation_seconds) + history.probe_seconds,
         "peak_memory_bytes": max(history.memory),

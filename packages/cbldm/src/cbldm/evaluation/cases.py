@@ -85,7 +85,13 @@ class Case:
 
 
 def cases_of(
-    split: Split, library: Sequence[Geometry], *, clusters: int | None = None, bonds: int = 1, seed: int = 0
+    split: Split,
+    library: Sequence[Geometry],
+    *,
+    clusters: int | None = None,
+    bonds: int = 1,
+    seed: int = 0,
+    noise: float = 0.0,
 ) -> list[Case]:
     """The curves of a split's test.
 
@@ -95,6 +101,8 @@ def cases_of(
         clusters: How many geometries at most, taken evenly over the library, so over types and sizes; all by default.
         bonds: Bond lengths of each: those that the split gives it, else drawn from twice the 19 metallic radii.
         seed: Seed of what is drawn.
+        noise: Standard deviation of the curves' noise as a fraction of the largest |G|; the split `instrument` has
+            its own.
 
     Returns:
         The cases, neighbours in the library far apart, so that the first ones stand for all.
@@ -119,7 +127,7 @@ def cases_of(
     places = numpy_generator(seed, f"order {split.name}").permutation(places)
     chosen = [(int(k), _bonds(side, int(k), bonds, seed)) for k in places]
     return [
-        _case(library[k], lengths[turn], split, seed)
+        _case(library[k], lengths[turn], split, seed, noise)
         for turn in range(bonds)
         for k, lengths in chosen
         if turn < len(lengths)
@@ -154,13 +162,15 @@ def _bonds(side: Side, place: int, count: int, seed: int) -> Float[np.ndarray, "
     return random.permutation(lengths)[:count]
 
 
-def _case(geometry: Geometry, bond: float, split: Split, seed: int) -> Case:
+def _case(geometry: Geometry, bond: float, split: Split, seed: int, noise: float) -> Case:
     name = f"{geometry.label} at {bond:.2f}"
     random = numpy_generator(seed, f"case {name}")
     told = float(bond * (1 + random.uniform(-BOND_ERROR, BOND_ERROR)))
     settings, background = INSTRUMENT, 0.0
     if split.name == "instrument":
         settings, background = _drawn(split.test.variation, float(bond), random)
+    elif noise:
+        settings = replace(INSTRUMENT, noise=noise, seed=int(random.integers(2**31)))
     return Case(name, geometry.label, ELEMENT, told, geometry, float(bond), settings, background)
 
 

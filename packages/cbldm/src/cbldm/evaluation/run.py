@@ -32,6 +32,7 @@ from .workers import deal, serve
 ANSWERS, SEARCHABLE, WEIGHTS = "answers.jsonl", "searchable.npy", "weights.json"
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a training run."""
+OWN_NOISE = ("instrument", "experimental")
 SHIPPED = files("cbldm") / "weights" / "robust.safetensors"
 
 
@@ -50,6 +51,8 @@ class EvaluateConfig:
         bonds: At how many bond lengths each.
         candidates: How many structures each method returns.
         positions: Move the atoms of the ten best as a last stage with figures of its own, or hold them.
+        noise: Standard deviation of the curves' noise as a fraction of the largest |G|; measured curves and the split
+            `instrument` have their own.
         seed: Seed of the split, of the curves and of what methods draw.
         max_atoms: Largest cluster, tested or searched.
         curves: Folder of the measured curves, for the split `experimental`.
@@ -63,6 +66,7 @@ class EvaluateConfig:
     bonds: int = 1
     candidates: int = 20
     positions: Positions = "held"
+    noise: float = 0.0
     seed: int = 0
     max_atoms: int = MAX_ATOMS
     curves: Path | None = None
@@ -151,7 +155,8 @@ def task_cases(config: EvaluateConfig) -> list[Case]:
         assert config.curves is not None
         return measured_cases(config.curves)
     known = library(max_atoms=config.max_atoms)
-    return cases_of(_split(config), known, clusters=config.clusters, bonds=config.bonds, seed=config.seed)
+    asked = {"clusters": config.clusters, "bonds": config.bonds, "seed": config.seed}
+    return cases_of(_split(config), known, **asked, noise=config.noise)
 
 
 def read_answers(folder: Path) -> dict[tuple[str, str], Record]:
@@ -286,6 +291,11 @@ def _check(config: EvaluateConfig, jobs: int) -> None:
     for name, value in (("candidates", config.candidates), ("clusters", config.clusters), ("jobs", jobs)):
         if value < 1:
             raise ValueError(f"{name} {value}: give a number of 1 or more")
+    if not 0 <= config.noise < 1 or (config.noise and config.split in OWN_NOISE):
+        raise ValueError(
+            f"noise {config.noise}: give a fraction below 1 of the largest |G|, and none with the splits "
+            f"{' and '.join(OWN_NOISE)}, whose curves have their own"
+        )
     if config.split == "experimental" and config.curves is None:
         raise ValueError("split experimental: give the folder of the measured curves as --curves")
 

@@ -156,6 +156,8 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
     whose = f"{curves - outside} measured curves, and {outside} that no particle of one metal explains"
     if config.split != "experimental":
         whose = f"{curves} curves of {groups} clusters"
+        if config.noise:
+            whose += f", with noise of {100 * config.noise:g} % of the largest |G|"
         knows = config.split in ("random", "instrument")
         searched = ", which has each of them" if knows else " without what is kin to one held out"
         truth = (

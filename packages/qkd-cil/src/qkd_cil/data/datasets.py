@@ -138,6 +138,8 @@ def scenario(
     class_order_seed: int | None = 1993,
     train_per_class: int | None = None,
     test_per_class: int | None = None,
+    first_tasks: int | None = None,
+    validation: bool = False,
     root: str | Path = "data",
     strict: bool = False,
 ) -> Scenario:
@@ -152,6 +154,8 @@ def scenario(
         class_order_seed: Seed of the order of the classes; None: by label.
         train_per_class: Only the first so many training images of each class.
         test_per_class: The same for the test images.
+        first_tasks: Only so many tasks.
+        validation: Judge on training images that are left over, `test_per_class` of each class; to choose settings by.
         root: Where CIFAR-100 lies or shall lie; of a named folder the folder itself, or what holds it.
         strict: Whether a file in a folder that cannot be read as an image is an error; else it is left out with a
             warning.
@@ -166,7 +170,16 @@ def scenario(
     >>> scenario("digits", increment=2)
     Scenario(digits, 5 tasks, 10 classes)
     """
-    tasks = ScenarioConfig(base_classes, increment, task_sizes, class_order_seed, train_per_class, test_per_class)
+    tasks = ScenarioConfig(
+        base_classes,
+        increment,
+        task_sizes,
+        class_order_seed,
+        train_per_class,
+        test_per_class,
+        first_tasks,
+        validation,
+    )
     dataset = data if isinstance(data, ImageDataset) else data_config(data, root=root, strict=strict).load()
     if dataset.skipped:
         warnings.warn(f"data {dataset.name}: {dataset.skipped_line}", SkippedImagesWarning, stacklevel=2)

@@ -47,12 +47,13 @@ class LabelledImages:
         """The images of some classes, in their old order."""
         return self.rows(torch.isin(self.labels, torch.tensor(list(classes), dtype=self.labels.dtype)))
 
-    def first_per_class(self, count: int) -> "LabelledImages":
-        """The first images of each class, in their old order."""
+    def first_per_class(self, count: int, *, after: int = 0) -> "LabelledImages":
+        """The first images of each class, or the first after so many, in their old order."""
         order = torch.argsort(self.labels, stable=True)
         sizes = torch.unique_consecutive(self.labels[order], return_counts=True)[1]
         starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-        return self.rows(order[torch.arange(len(order)) - starts < count].sort().values)
+        place = torch.arange(len(order)) - starts
+        return self.rows(order[(after <= place) & (place < after + count)].sort().values)
 
 
 def concatenate(parts: Iterable[LabelledImages]) -> LabelledImages:

@@ -19,9 +19,12 @@ class ScenarioConfig:
         class_order_seed: Seed of NumPy's permutation of the classes, as in LAMDA-PILOT; None: the order of the labels.
         train_per_class: Only the first so many training images of each class; None: all.
         test_per_class: The same for the test images.
+        first_tasks: Only so many tasks, for a short trial; None: all.
+        validation: To choose settings by: judge on the next `test_per_class` training images of each class after the
+            first `train_per_class`, and leave the test images alone.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or with `validation` one of these two is missing.
 
     >>> ScenarioConfig(base_classes=4, increment=3).sizes(10)
     (4, 3, 3)
@@ -33,11 +36,18 @@ class ScenarioConfig:
     class_order_seed: int | None = 1993
     train_per_class: int | None = None
     test_per_class: int | None = None
+    first_tasks: int | None = None
+    validation: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("train_per_class", "test_per_class"):
+        for name in ("train_per_class", "test_per_class", "first_tasks"):
             if (count := getattr(self, name)) is not None and count < 1:
-                raise ValueError(f"{name} {count}: give 1 or more, or nothing for all images")
+                raise ValueError(f"{name} {count}: give 1 or more, or nothing for all")
+        if self.validation and None in (self.train_per_class, self.test_per_class):
+            raise ValueError(
+                "validation takes the training images that train_per_class leaves over, as many as test_per_class "
+                "says: give both"
+            )
         if self.class_order_seed is not None and not 0 <= self.class_order_seed < 2**32:
             raise ValueError(f"class_order_seed {self.class_order_seed}: give a whole number from 0 to {2**32 - 1}")
 
@@ -146,7 +156,7 @@ class Scenario:
         config: How its classes become tasks.
 
     Raises:
-        ValueError: If the tasks do not use up the classes exactly.
+        ValueError: If the tasks do not use up the classes exactly, or a class has no image left for validation.
 
     >>> import torch
     >>> images = LabelledImages(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), torch.arange(6))
@@ -162,7 +172,14 @@ class Scenario:
     def __init__(self, dataset: ImageDataset, config: ScenarioConfig) -> None:
         self.dataset = dataset
         self.config = config
-        self.task_sizes = config.sizes(len(dataset.class_names))
+        self.task_sizes = config.sizes(len(dataset.class_names))[: config.first_tasks]
+        if config.validation:
+            fewest = int(dataset.train.labels.bincount().min())
+            if fewest <= (taken := config.train_per_class or 0):
+                raise ValueError(
+                    f"validation: a class of {dataset.name} has {fewest} training images, and train_per_class takes "
+                    f"{taken}; leave some over"
+                )
         self.class_order = class_order(len(dataset.class_names), config.class_order_seed)
 
     def __repr__(self) -> str:
@@ -185,7 +202,11 @@ class Scenario:
 
     @cached_property
     def _test_parts(self) -> tuple[LabelledImages, ...]:
-        return tuple(_part(self.dataset.test, classes, self.config.test_per_class) for classes in self.task_classes)
+        held_out, count = self.dataset.test, self.config.test_per_class
+        skipped = 0
+        if self.config.validation:
+            held_out, skipped = self.dataset.train, self.config.train_per_class or 0
+        return tuple(_part(held_out, classes, count, after=skipped) for classes in self.task_classes)
 
     def test_seen(self, task: Task) -> SeenTest:
         """Test images of all tasks up to and with this one."""
@@ -207,6 +228,6 @@ def class_order(classes: int, seed: int | None) -> tuple[int, ...]:
     return tuple(int(label) for label in np.random.RandomState(seed).permutation(classes))
 
 
-def _part(images: LabelledImages, classes: tuple[int, ...], per_class: int | None) -> LabelledImages:
+def _part(images: LabelledImages, classes: tuple[int, ...], per_class: int | None, *, after: int = 0) -> LabelledImages:
     part = images.of_classes(classes)
-    return part if per_class is None else part.first_per_class(per_class)
+    return part if per_class is None else part.first_per_class(per_class, after=after)
