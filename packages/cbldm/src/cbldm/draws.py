@@ -102,8 +102,17 @@ def draw(
     Raises:
         ValueError: As `cbldm.sample`.
     """
-    instrument = {"qmin": settings.qmin, "qmax": settings.qmax, "qdamp": settings.qdamp}
-    return FromDraws(sample(gr, model, count=DRAWS, element=element, seed=seed, **instrument), max_atoms)
+    drawn = sample(
+        gr,
+        model,
+        count=DRAWS,
+        element=element,
+        seed=seed,
+        qmin=settings.qmin,
+        qmax=settings.qmax,
+        qdamp=settings.qdamp,
+    )
+    return FromDraws(drawn, max_atoms)
 
 
 def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Target, search: Search) -> list[Proposal]:
