@@ -90,6 +90,9 @@ def test_a_search_from_upload_to_download(server: AppServer, curve: Path) -> Non
         (b"#L Q F\n" + b"".join(b"%d %d\n" % (k, (-1) ** k) for k in range(1, 99)), {}, "it holds F(Q), not G(r)"),
         (None, {"qmax": "much"}, "qmax: 'much' is no number; correct it"),
         (None, {"candidates": "2.5"}, "candidates: '2.5' is no number; correct it"),
+        (None, {"library": "/etc"}, "library: '/etc' is no choice; take one of deepstruc, extended"),
+        (None, {"model": "/etc/passwd"}, "model: '/etc/passwd' is no choice; take one of robust, none"),
+        (None, {"shape": "round"}, "shape: 'round' is no choice; take one of search, held"),
     ],
 )
 def test_what_is_refused_at_once(server: AppServer, curve: Path, content: bytes | None, options, message: str) -> None:
@@ -158,9 +161,16 @@ def test_in_a_browser(server: AppServer, curve: Path, tmp_path: Path) -> None:
         page.wait("!document.getElementById('failure').hidden")
         assert page.value("document.getElementById('error').textContent").startswith("bad.gr: no rows of numbers")
 
-        for name, value in QUICK.items():
+        bare = tmp_path / "bare.gr"
+        bare.write_text(curve.read_text().replace("qmax", "was"))
+        page.choose_file("#file", bare)
+        page.value("document.getElementById('go').click()")
+        page.wait("document.activeElement.name === 'qmax'")
+        assert "names no qmax; give it with qmax" in page.value("document.getElementById('error').textContent")
+        assert page.value("document.activeElement.closest('details').open")
+        page.value("document.activeElement.value = '22'")
+        for name, value in {**QUICK, "model": "none", "shape": "held"}.items():
             page.value(f"document.querySelector('[name={name}]').value = '{value}'")
-        page.choose_file("#file", curve)
         page.value("window.seen = new Set()")
         page.value(
             "new MutationObserver(() => seen.add(document.getElementById('stage').textContent.split(',')[0]))"
@@ -188,7 +198,7 @@ def test_in_a_browser(server: AppServer, curve: Path, tmp_path: Path) -> None:
         assert "atoms moved" in page.value(f"{inside}.getElementById('plot-title').textContent")
 
         page.value("[...document.querySelectorAll('#links a')].find(a => a.textContent.includes('.zip')).click()")
-        saved = tmp_path / "measured.zip"
+        saved = tmp_path / "bare.zip"
         deadline = time.monotonic() + 60
         while not saved.exists() and time.monotonic() < deadline:
             page.value("0")

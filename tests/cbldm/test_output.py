@@ -1,5 +1,6 @@
 """A folder of results is there whole or not at all."""
 
+import errno
 import os
 import platform
 import subprocess
@@ -53,6 +54,21 @@ def test_nothing_is_left_half_written(tmp_path: Path, error: type[BaseException]
         fail(tmp_path / "old")
     assert (tmp_path / "old" / "report.html").read_text() == "1"
     assert names(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [(None, "out: it cannot"), ("in it", "out: it cannot"), ("of a user", "full")]
+)
+def test_a_full_disk_is_told_with_the_folder(name: str | None, told: str, tmp_path: Path) -> None:
+    def fail() -> None:
+        with result_folder(tmp_path / "out", OWNED) as folder:
+            raise OSError(
+                errno.ENOSPC, "Full", *([str((folder if name == "in it" else tmp_path) / "a")] if name else [])
+            )
+
+    with pytest.raises((ValueError, OSError), match=f"(?i){told}"):
+        fail()
+    assert names(tmp_path) == []
 
 
 def test_earlier_results_come_back_where_the_new_ones_cannot_take_their_place(

@@ -28,7 +28,7 @@ def candidate(
 def recovery(candidates: list[Candidate]) -> Recovery:
     sizes = Distribution([(len(each.atoms), each.weight) for each in candidates])
     kinds = Distribution([(each.type, each.weight) for each in candidates])
-    return Recovery(tuple(candidates), TARGET, "Au", 2.88, (0.92, 1.08), 331, 0, sizes, kinds)
+    return Recovery(tuple(candidates), TARGET, "Au", 2.88, (0.92, 1.08), 331, 0, sizes, kinds, 256)
 
 
 def test_the_lowest_score_comes_first() -> None:

@@ -126,6 +126,8 @@ def test_the_terminal_table(result: Recovery) -> None:
     assert [line.split()[:3] for line in lines[1:3]] == [["1", "Ico", "2"], ["2", *result[1].label.split()[:2]]]
     assert lines[-1].strip() == "and 2 more"
     assert len(table(result).splitlines()) == 5
+    longer = table([replace(result[0], label="HCP 1 4 4, 14 added"), result[1]]).splitlines()
+    assert len({len(line) for line in longer}) == 1
 
 
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
@@ -145,6 +147,10 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
 
     assert "more than noise" not in words(0.149)
     assert "more than noise" in words(0.151)
+    assert "may be larger" not in words(0.151)
+    result = replace(result, max_atoms=len(result[0].atoms))
+    assert "It is as large as any that were searched (up to 13 atoms): the particle may be larger" in words(0.151)
+    assert "may be larger" not in words(0.149)
     assert words(0.499).startswith("Best of")
     assert words(0.501).startswith("Outside what I know: none of the")
 

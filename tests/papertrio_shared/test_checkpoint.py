@@ -14,6 +14,7 @@ from papertrio_shared.checkpoint import (
     save_state,
     save_weights,
 )
+from safetensors import SafetensorError
 
 
 def test_weights_and_config_come_back(tmp_path: Path) -> None:
@@ -106,3 +107,13 @@ def test_a_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     assert load_state(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_meet_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=r"cannot be written .*: check the free space"):
+        save_weights(tmp_path / "w.safetensors", {"a": torch.ones(1)}, {})
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """The command line: presets, overrides, and errors of one line."""
 
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ def fail(kind: str) -> None:
         raise ValueError("curve.gr, line 3: r does not increase:\n sort the file")
     if kind == "file":
         open("no/such/file")  # noqa: PTH123, SIM115
+    if kind == "disk":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if kind == "interrupt":
         raise KeyboardInterrupt
     if kind == "pipe":
@@ -71,6 +74,7 @@ def test_presets_and_overrides(capsys: pytest.CaptureFixture[str], words: list[s
     [
         (["fail", "--kind", "value"], "error: curve.gr, line 3: r does not increase: sort the file\n"),
         (["fail", "--kind", "file"], "error: no/such/file: no such file or directory\n"),
+        (["fail", "--kind", "disk"], "error: no space left on device; free some space, then give the command again\n"),
         (["fail", "--kind", "bug"], "error: KeyError: 'bug' (an error in the program: --debug shows where)\n"),
         (["train", "shrot"], "error: Unrecognized options: shrot; did you mean 'short'? (trial --help says more)\n"),
         (["fly"], "error: Unrecognized options: fly; there are train, fail (trial --help says more)\n"),

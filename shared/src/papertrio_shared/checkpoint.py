@@ -82,7 +82,10 @@ def save_weights(path: str | Path, tensors: Mapping[str, Tensor], config: Mappin
     """
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(whole, temporary, metadata={_CONFIG: json.dumps(config)})
+        try:
+            save_file(whole, temporary, metadata={_CONFIG: json.dumps(config)})
+        except SafetensorError as error:  # so it reports a full disk
+            raise OSError(f"{path}: cannot be written ({_first_line(error)}): check the free space") from error
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

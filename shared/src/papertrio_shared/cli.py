@@ -1,5 +1,6 @@
 """The command line: presets and overrides by tyro, errors as one line."""
 
+import errno
 import functools
 import os
 import re
@@ -11,6 +12,14 @@ from io import StringIO
 from typing import Annotated, Any
 
 import tyro
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, then give the command again",
+    errno.EDQUOT: "free some space, then give the command again",
+    errno.EROFS: "name another place",
+    errno.EACCES: "mend its permissions, or name another place",
+    errno.EPERM: "mend its permissions, or name another place",
+}
 
 
 def presets(configs: Mapping[str, Any]) -> Any:
@@ -138,8 +147,10 @@ def _usage_error(text: str, words: Sequence[str], prog: str) -> str:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = f"; {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else ""
+        return f"{where}{error.strerror.lower()}{remedy}"
     expected = isinstance(error, (ValueError, OSError, ImportError, FloatingPointError))
     return text if expected else f"{type(error).__name__}: {text} (an error in the program: --debug shows where)"
 

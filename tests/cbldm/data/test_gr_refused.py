@@ -81,6 +81,14 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         table(Q, 1 + FQ / Q),
         f"no value is negative and the end tends to 1, so it looks like S(Q), not G(r); {REMEDY}",
     ),
+    "g(r) by its values": (
+        "#L r G\n" + table(Q, 1 + FQ / Q),
+        f"no value is negative, so it looks like g(r) or R(r), not the reduced G(r); {REMEDY}",
+    ),
+    "nanometres": (
+        "qmax = 25\n#L r(nm) G(nm^-2)\n" + table(Q / 10, FQ),
+        "its columns are in nm; write r in Å (times 10) and G in Å⁻² (divided by 100)",
+    ),
     "I(Q) by its values": (
         table(Q, 1e4 / Q),
         f"no value is negative, so it looks like an intensity I(Q), not G(r); {REMEDY}",

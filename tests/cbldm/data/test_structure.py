@@ -63,12 +63,31 @@ def test_other_errors(tmp_path: Path) -> None:
     (tmp_path / "binary.xyz").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ValueError, match=r"binary.xyz: it is no text"):
         read_structure(tmp_path / "binary.xyz")
+    with pytest.raises(ValueError, match=r"it is a folder; name a structure in it"):
+        read_structure(tmp_path)
+    (tmp_path / "curve.gr").write_text("1 2\n")
+    with pytest.raises(ValueError, match=r"curve.gr: no format of structures that ASE knows; give an .xyz file"):
+        read_structure(tmp_path / "curve.gr")
     (tmp_path / "odd.cif").write_text("no crystal")
     with pytest.raises(ValueError, match=r"odd.cif: ASE cannot read it \("):
         read_structure(tmp_path / "odd.cif")
     write(tmp_path / "crystal.cif", bulk("Au", cubic=True))
     with pytest.raises(ValueError, match=r"crystal.cif: it is a crystal, repeated in space; cut a cluster"):
         read_structure(tmp_path / "crystal.cif")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("\ufeff" + GOOD).encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace("a comment", "Größe").encode("latin-1"),
+    ],
+    ids=["byte-order mark", "CRLF", "Latin-1"],
+)
+def test_text_of_other_editors_is_read(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cluster.xyz").write_bytes(content)
+    assert read_structure(tmp_path / "cluster.xyz").positions[2].tolist() == [0, 2.9, 0]
 
 
 def test_closest_pair() -> None:

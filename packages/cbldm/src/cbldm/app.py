@@ -19,13 +19,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from . import findings
+from .data.clusters import LibraryName
 from .data.gr import PairDistribution
 from .data.gr_text import LARGEST_FILE, parse
-from .recover import recover
+from .recover import NO_MODEL, SHIPPED, Shape, recover
 from .report import write_recovery
 from .stages import listening
 from .target import FIT_SETTINGS
@@ -43,6 +44,8 @@ _TYPES = {
 }
 _NUMBERS = {"candidates": int, "max_atoms": int, "bond": float}
 _SETTINGS = ("rmin", "rmax", "qmin", "qmax", "qdamp", "qbroad")
+_CHOICES = {"library": get_args(LibraryName), "model": (SHIPPED, NO_MODEL), "shape": get_args(Shape)}
+"""Words only: a page names no file of the machine."""
 
 
 @dataclass
@@ -102,7 +105,7 @@ class Searches:
             Name of the search.
 
         Raises:
-            ValueError: If the file is no curve or an option is no number.
+            ValueError: If the file is no curve, or an option is no number or none of its choices.
         """
         gr = PairDistribution(**parse(data, name), name=name)
         arguments = _arguments(options)
@@ -134,8 +137,11 @@ def _arguments(options: Mapping[str, str]) -> dict[str, Any]:
             except ValueError as error:
                 raise ValueError(f"{key.replace('_', ' ')}: {given[key]!r} is no number; correct it") from error
     settings = replace(FIT_SETTINGS, **{key: numbers.pop(key) for key in _SETTINGS if key in numbers})  # type: ignore[arg-type]
-    element = {"element": given["element"]} if "element" in given else {}
-    return {**element, **numbers, "settings": settings}
+    words = {key: given[key] for key in ("element", *_CHOICES) if key in given}
+    for key, choices in _CHOICES.items():
+        if key in words and words[key] not in choices:
+            raise ValueError(f"{key}: {words[key]!r} is no choice; take one of {', '.join(choices)}")
+    return {**words, **numbers, "settings": settings}
 
 
 def _run(job: Job, gr: PairDistribution, arguments: dict[str, Any]) -> None:

@@ -8,6 +8,9 @@ from .rank import MORE_THAN_NOISE, Candidate, Recovery
 from .refine import RefinedStructure
 from .target import Target
 
+NEAR_LARGEST = 0.95
+"""Share of the largest cluster searched from which on the best is told to be at the limit."""
+
 
 def verdict(result: Recovery) -> str:
     """The outcome of a search in two or three sentences.
@@ -39,6 +42,10 @@ def verdict(result: Recovery) -> str:
         if best.rw > MORE_THAN_NOISE
         else ""
     )
+    if best.rw > MORE_THAN_NOISE and len(best.atoms) >= NEAR_LARGEST * result.max_atoms:
+        hint += (
+            f" It is as large as any that were searched (up to {result.max_atoms} atoms): the particle may be larger."
+        )
     moved = f" With atoms moved ({best.relaxed.moved:.2f} Å rms) Rw = {best.relaxed.rw:.3f}." if best.relaxed else ""
     several = len(result.plausible)
     unsure = f" The curve hardly chooses among {several} structures." if several > 1 else ""
@@ -165,11 +172,13 @@ def table(structures: Sequence[Candidate], *, rows: int = 10) -> str:
     Returns:
         Lines of text.
     """
-    lines = ["rank  structure     atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  weight  Rw, moved"]
+    width = max(12, *(len(each.label) for each in structures[:rows]))
+    head = "atoms  bond (Å)     Rw  scale  dilation  Biso (Å²)  delta2 (Å²)  weight  Rw, moved"
+    lines = [f"rank  {'structure':{width}s}  {head}"]
     for number, each in enumerate(structures[:rows], 1):
         p = each.fit.parameters
         lines.append(
-            f"{number:4d}  {each.label:12s}  {len(each.atoms):5d}  {each.bond_length:8.4f}  {each.rw:5.3f}  "
+            f"{number:4d}  {each.label:{width}s}  {len(each.atoms):5d}  {each.bond_length:8.4f}  {each.rw:5.3f}  "
             f"{p.scale:5.3f}  {p.dilation:8.4f}  {p.biso:9.3f}  {p.delta2:11.2f}  {each.weight:6.3f}  "
             + (f"{each.relaxed.rw:9.3f}" if each.relaxed else "").rjust(9)
         )

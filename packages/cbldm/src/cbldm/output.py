@@ -36,14 +36,22 @@ def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
         _remove_abandoned(out.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=out.parent))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"{out}: it cannot be written ({reason}); give another --out") from error
+        raise _cannot_be_written(out, error) from error
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace(temporary, out)
+    except OSError as error:
+        if error.filename is None or temporary in Path(error.filename).parents:  # a full disk, and not what was read
+            raise _cannot_be_written(out, error) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cannot_be_written(out: Path, error: OSError) -> ValueError:
+    reason = (error.strerror or str(error)).lower()
+    return ValueError(f"{out}: it cannot be written ({reason}); give another --out")
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:

@@ -19,7 +19,7 @@ from .threads import in_threads
 
 OWN = "own"
 """Structure type of what is read from one's own files."""
-STRUCTURE_FILES = (".xyz", ".cif", ".pdb", ".vasp", ".extxyz", ".traj")
+STRUCTURE_FILES = (".xyz", ".cif", ".stru", ".pdb", ".vasp", ".extxyz", ".traj")
 """Suffixes of the files of a folder that are taken for structures."""
 MAX_OWN_ATOMS = 2000
 """Largest structure of one's own that is searched with."""

@@ -76,6 +76,7 @@ class Recovery(Sequence[Candidate]):
         seed: Seed of what was drawn at random.
         atom_count: How likely each number of atoms is, were one of the structures that were refined the true one.
         structure_type: How likely each structure type is, likewise.
+        max_atoms: Largest cluster that was tried, one's own left out.
     """
 
     candidates: tuple[Candidate, ...]
@@ -87,6 +88,7 @@ class Recovery(Sequence[Candidate]):
     seed: int
     atom_count: Distribution[int]
     structure_type: Distribution[str]
+    max_atoms: int
 
     @overload
     def __getitem__(self, index: int) -> Candidate: ...

@@ -163,6 +163,7 @@ def recover(
         seed,
         Distribution([(len(each.atoms), each.weight) for each in found]),
         Distribution([(each.type, each.weight) for each in found]),
+        max_atoms,
     )
 
 

@@ -67,9 +67,12 @@ class PairDistribution:
         inside = (self.r >= rmin - 1e-9) & (self.r <= rmax + 1e-9)
         r = self.r[inside]
         if len(r) < 2 or r[-1] - r[0] < SHORTEST_RANGE:
+            remedy = "give a longer curve or other limits"
+            if self.r[-1] < rmin + SHORTEST_RANGE:
+                remedy = "give a longer curve, and r in Å if this is nm"
             raise ValueError(
                 f"{self.name}: r from {self.r[0]:g} to {self.r[-1]:g} Å covers less than {SHORTEST_RANGE:g} Å of "
-                f"the fit range {rmin:g} to {rmax:g} Å, too short to decide; give a longer curve or other limits"
+                f"the fit range {rmin:g} to {rmax:g} Å, too short to decide; {remedy}"
             )
         return replace(self, r=r, g=self.g[inside], dg=None if self.dg is None else self.dg[inside])
 

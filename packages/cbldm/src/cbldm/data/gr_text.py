@@ -39,13 +39,15 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
     labels = _labels(header)
     entries = {found[1].lower(): found[2] for line in header if (found := _ENTRY.fullmatch(line))}
     _refuse_reciprocal(name, labels, entries)
+    _refuse_nanometres(name, header)
     table, line_of = _rows(lines, start, name)
     r, g = table[:, 0], table[:, 1]
     _check_order(r, line_of, name)
     text = "\n".join(header)
     limits = {key: _limit(key, text) for key in ("qmin", "qmax", "qdamp", "qbroad")}
-    _refuse_by_values(g, name)
-    if not (labels and labels[0].startswith("r")):
+    over_r = bool(labels) and labels[0].startswith("r")
+    _refuse_by_values(g, name, over_r=over_r)
+    if not over_r:
         _refuse_by_range(r, limits["qmax"], entries.get("rmax", ""), name)
     if None not in (qmin := limits["qmin"], qmax := limits["qmax"]) and not qmin < qmax:  # type: ignore[operator]
         raise ValueError(f"{name}: its header has qmin = {qmin} not below qmax = {qmax}; correct it")
@@ -165,9 +167,19 @@ def _check_order(r: np.ndarray, line_of: list[int], name: str) -> None:
         )
 
 
-def _refuse_by_values(g: np.ndarray, name: str) -> None:
+def _refuse_nanometres(name: str, header: list[str]) -> None:
+    label = next((line.strip() for line in reversed(header) if line.strip("# \t")), "")
+    if "=" not in label and re.search(r"\b(nm|nanomet(er|re)s?)\b", label, re.IGNORECASE):
+        raise ValueError(f"{name}: its columns are in nm; write r in Å (times 10) and G in Å⁻² (divided by 100)")
+
+
+def _refuse_by_values(g: np.ndarray, name: str, *, over_r: bool) -> None:
     if not g.any():
         raise ValueError(f"{name}: G is zero everywhere; export the curve anew")
+    if (g >= 0).all() and over_r:
+        raise ValueError(
+            f"{name}: no value is negative, so it looks like g(r) or R(r), not the reduced G(r); {_REMEDY}"
+        )
     if (g >= 0).all():
         tail = g[-(len(g) // 4) :]
         to_one = abs(tail.mean() - 1) < 0.1 and tail.std() < 0.3

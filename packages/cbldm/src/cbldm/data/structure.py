@@ -1,44 +1,50 @@
 """Files of one's own structures."""
 
 import re
+import warnings
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.io import read
+from ase.io.formats import UnknownFileTypeError
 from scipy.spatial.distance import cdist
 
 from .elements import require_element
+from .structure_files import read_stru, without_box
 
 CLOSEST = 0.5
 """Atoms nearer than this are an error in the structure, Å."""
 
 
 def read_structure(path: Path) -> Atoms:
-    """Read a cluster from a file that ASE knows (.xyz above all).
+    """Read a cluster from a file that ASE knows (.xyz above all), or from a .stru file.
 
     Args:
         path: The file.
 
     Returns:
-        Its atoms, Å; of several frames the last.
+        Its atoms, Å; of several frames the last, and a cluster that stands alone in a large box without the box.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read (for .xyz, the line is named), is a crystal, has fewer than two atoms, an
             unknown element, a coordinate that is no finite number, or two atoms at one place.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: it is a folder; name a structure in it, such as cluster.xyz")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a structure, such as cluster.xyz")
-    lines_are_known = path.suffix.lower() == ".xyz" and _check_xyz(path)
-    try:
-        atoms = read(path)
-    except Exception as error:  # ASE's readers raise whatever they meet
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: ASE cannot read it ({reason}); give an .xyz file") from error
-    assert isinstance(atoms, Atoms)
+    kind = path.suffix.lower()
+    text = _text(path) if kind in (".xyz", ".stru") else ""
+    lines_are_known = kind == ".xyz" and _check_xyz(path, text)
+    atoms = read_stru(text, str(path)) if kind == ".stru" else _read(path, text)
     if atoms.pbc.any():
-        raise ValueError(f"{path}: it is a crystal, repeated in space; cut a cluster from it")
+        alone = without_box(atoms)
+        if alone is None:
+            raise ValueError(f"{path}: it is a crystal, repeated in space; cut a cluster from it")
+        atoms = alone
     if len(atoms) < 2:
         raise ValueError(f"{path}: number of atoms {len(atoms)}, so there is no distance; give at least two")
     if pair := closest_pair(atoms.positions):
@@ -46,6 +52,30 @@ def read_structure(path: Path) -> Atoms:
         where = f"lines {first + 3} and {second + 3}" if lines_are_known else f"atoms {first + 1} and {second + 1}"
         raise ValueError(f"{path}, {where}: two atoms {gap:.3g} Å apart; remove one of them (lengths are in Å)")
     return atoms
+
+
+def _read(path: Path, text: str) -> Atoms:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ASE's readers warn of cells, which are not used
+            atoms = read(StringIO(text), format="extxyz") if text else read(path)
+    except UnknownFileTypeError as error:
+        raise ValueError(f"{path}: no format of structures that ASE knows; give an .xyz file") from error
+    except Exception as error:  # they raise whatever they meet
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: ASE cannot read it ({reason}); give an .xyz file") from error
+    assert isinstance(atoms, Atoms)
+    return atoms
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise ValueError(f"{path}: it is no text; give an .xyz file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
@@ -68,12 +98,9 @@ def closest_pair(positions: np.ndarray) -> tuple[int, int, float] | None:
     return None
 
 
-def _check_xyz(path: Path) -> bool:
+def _check_xyz(path: Path, text: str) -> bool:
     """Name the line of an .xyz file that is wrong, which ASE does not; tell whether its only atoms begin at line 3."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: it is no text in UTF-8; save it as such, or give another .xyz file") from error
+    lines = text.splitlines()
     count = lines[0].strip() if lines else ""
     if not re.fullmatch(r"\d+", count):
         raise ValueError(f"{path}, line 1: {count[:40]!r} is no number of atoms, which an .xyz file begins with")

@@ -9,6 +9,8 @@ from ase.io import write
 
 GAP = 40.0
 """Empty space between a cluster and its images, Å: farther than a fit usually goes."""
+ALONE = 8.0
+"""Empty space across a cell from which on what is in it is a cluster alone in a box, Å."""
 
 
 def write_structure(stem: Path, atoms: Atoms, *, biso: float, delta2: float = 0.0, comment: str = "") -> None:
@@ -38,6 +40,58 @@ def _boxed(atoms: Atoms) -> tuple[float, np.ndarray]:
     positions = atoms.positions - (atoms.positions.max(axis=0) + atoms.positions.min(axis=0)) / 2
     edge = float(np.ceil(2 * np.abs(positions).max() + GAP))
     return edge, positions / edge + 0.5
+
+
+def without_box(atoms: Atoms) -> Atoms | None:
+    """A cluster without the large box that it stands alone in.
+
+    Args:
+        atoms: Atoms in a cell.
+
+    Returns:
+        The cluster in one piece, without a cell; None where a cell is too full for that, so that this is a crystal.
+
+    >>> particle = Atoms("Pt2", positions=[[0, 0, 0.5], [0, 0, 29]], cell=[30, 30, 30], pbc=True)
+    >>> round(float(without_box(particle).get_distance(0, 1)), 6)
+    1.5
+    >>> without_box(Atoms("Pt", cell=[3, 3, 3], pbc=True)) is None
+    True
+    """
+    lengths = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1) if atoms.cell.rank == 3 else np.zeros(3)
+    fractional = atoms.get_scaled_positions(wrap=True)
+    for axis, length in enumerate(lengths):
+        places = np.sort(fractional[:, axis])
+        gaps = np.diff(places, append=places[:1] + 1)
+        if not len(places) or gaps.max() * length < ALONE:
+            return None
+        after = int(gaps.argmax())  # the box is cut open in the middle of its widest gap
+        fractional[:, axis] = (fractional[:, axis] - places[after] - gaps[after] / 2) % 1
+    return Atoms(atoms.get_chemical_symbols(), positions=fractional @ atoms.cell.array)
+
+
+def read_stru(text: str, name: str) -> Atoms:
+    """The atoms of a .stru file, as PDFgui and DiffPy-CMI write it.
+
+    Args:
+        text: The content.
+        name: What the file is called, for messages.
+
+    Returns:
+        The atoms in their cell; displacements and occupancies are not used.
+
+    Raises:
+        ValueError: If this is no such file.
+    """
+    lines = [line.replace(",", " ").split() for line in text.splitlines()]
+    cell = next((words[1:7] for words in lines if words[:1] == ["cell"]), [])
+    start = next((k + 1 for k, words in enumerate(lines) if words == ["atoms"]), None)
+    try:
+        rows = [words for words in lines[start:][::6] if words] if start else []
+        atoms = Atoms([words[0].capitalize() for words in rows], cell=[float(word) for word in cell], pbc=True)
+        atoms.set_scaled_positions(np.array([[float(word) for word in words[1:4]] for words in rows]).reshape(-1, 3))
+    except (ValueError, KeyError, IndexError) as error:
+        raise ValueError(f"{name}: no .stru file of PDFfit; export it anew, or give an .xyz file") from error
+    return atoms
 
 
 def _cif(atoms: Atoms, biso: float, comment: str) -> str:
