@@ -88,7 +88,7 @@ def posterior_weights(
     Returns:
         The weights, which sum to one.
 
-    >>> posterior_weights(np.array([0.0, 0.0, 100.0])).round(3)
+    >>> posterior_weights(np.array([0.0, 0.0, 200.0])).round(3)
     array([0.5, 0.5, 0. ])
     """
     weights = np.exp(-(scores - scores.min()) / (2 * temperature))
