@@ -124,6 +124,14 @@ def test_single_precision_stays_single() -> None:
     assert (torch.pdist(found.positions) - torch.pdist(x)).abs().max() < 1e-3
 
 
+def test_what_is_exact_to_its_rounding_takes_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network gives it whose decoder makes coordinates."""
+    x = torch.stack([cluster("Ico", (4,)), 1.02 * cluster("Ico", (4,))])
+    monkeypatch.setattr("cbldm.decode._step", None, raising=True)
+    found = decode(affinity(x.float())).positions.double()
+    assert (squared_distances(found).sqrt() - squared_distances(x).sqrt()).abs().max() < 1e-4
+
+
 def test_far_too_much_noise_still_gives_finite_coordinates() -> None:
     w = 3 * noise((4, 20, 20), seed=0)
     found = decode(w)

@@ -7,7 +7,7 @@ from cbldm import recover, simulate
 from cbldm.carve import axes_of, carve
 from cbldm.data.clusters import StructureType, build_geometry
 from cbldm.data.crystals import crystal_of, sites_of
-from cbldm.draws import FromDraws, usable_draws
+from cbldm.draws import FromDraws
 from cbldm.proposals import Search
 from cbldm.sample import Samples
 from cbldm.simulate import SimulationSettings
@@ -71,5 +71,5 @@ def test_draws_are_proposed_as_they_are_too() -> None:
 
 def test_what_has_no_curve_is_left_out() -> None:
     twice = np.zeros((2, 3))
-    kept = usable_draws(drawn(BOND * TRUTH.positions, twice, np.zeros((1, 3)), types={}))
+    kept = FromDraws(drawn(BOND * TRUTH.positions, twice, np.zeros((1, 3)), types={})).usable
     assert [len(atoms) for atoms, _ in kept] == [TRUTH.atom_count]

@@ -215,6 +215,56 @@ def test_noise_is_outside(seed: int) -> None:
     assert not result.in_scope
 
 
+def peaks(r: np.ndarray, *which: tuple[float, float, float]) -> np.ndarray:
+    """Height, place and width of each."""
+    return sum((a * np.exp(-((r - x) ** 2) / (2 * width**2)) for a, x, width in which), np.zeros_like(r))
+
+
+R = np.arange(0.0, 30.0, 0.02)
+NO_PARTICLES = {
+    "sine": np.sin(2.6 * R),
+    "damped sine": np.sin(2.6 * R) * np.exp(-R / 6),
+    "constant": np.ones_like(R),
+    "slope": -0.1 * R,
+    "liquid": peaks(R, (2.2, 2.8, 0.28), (1.0, 5.2, 0.5), (0.5, 7.6, 0.7), (0.25, 10, 0.9))
+    - peaks(R, (1.0, 3.9, 0.4), (0.6, 6.4, 0.6), (0.3, 8.8, 0.8)),
+}
+
+
+@pytest.mark.parametrize("name", NO_PARTICLES)
+def test_what_is_no_particle_is_outside(name: str) -> None:
+    curve = PairDistribution(R, NO_PARTICLES[name], qmin=0.8, qmax=24.0, qdamp=0.04)
+    result = search(curve, element="Pt", candidates=1, max_atoms=30)
+    assert not result.in_scope
+    assert verdict(result).startswith("Outside what I know")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NO_PARTICLES)
+def test_what_is_no_particle_stays_outside_whatever_is_drawn_and_reshaped(name: str) -> None:
+    curve = PairDistribution(R, NO_PARTICLES[name], qmin=0.8, qmax=24.0, qdamp=0.04)
+    assert not recover(curve, element="Pt", positions="held").in_scope
+
+
+def test_a_liquid_is_called_one() -> None:
+    curve = PairDistribution(R, NO_PARTICLES["liquid"], qmin=0.8, qmax=24.0, qdamp=0.04)
+    said = verdict(search(curve, element="Pt", candidates=1, max_atoms=30))
+    assert "Its atoms stray as in a liquid (Biso" in said
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [("Ico", (2,)), ("Dec", (2, 3, 0)), ("HCP", (2, 2, 3))])
+@pytest.mark.parametrize("off", [-0.079, 0.079, 0.12])
+def test_the_told_bond_may_be_off_by_eight_per_cent(kind: str, parameters: tuple[int, ...], off: float) -> None:
+    """Beyond, the verdict says where to look."""
+    result = search(simulated(kind, parameters, bond=2.775 * (1 + off)), element="Pt", candidates=1, max_atoms=30)
+    if abs(off) < 0.08:
+        assert result[0].label == " ".join([kind, *map(str, parameters)])
+        assert result.in_scope
+    else:
+        assert not result.in_scope
+        assert "at the limit of what was searched" in verdict(result)
+
+
 def test_the_last_stage_moves_atoms_and_not_the_order() -> None:
     curve = simulated("Ico", (2,), bond=2.81)
     curve = replace(curve, r=curve.r[::5], g=curve.g[::5])

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -87,10 +88,18 @@ def test_a_bad_curve_does_not_stop_the_others(curves: Path, tmp_path: Path, caps
     assert sorted(path.name for path in out.iterdir()) == ["a", "c", "summary.csv", "summary.html"]
 
 
-def test_a_killed_series_goes_on_where_it_was(curves: Path, tmp_path: Path, capsys: Capsys) -> None:
-    out = tmp_path / "out"
-    words = [sys.executable, "-m", "cbldm", "recover", str(curves), *SHORT, "--out", str(out)]
-    process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def started(curves: Path, words: list[str], out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cbldm", "recover", str(curves), *words, "--out", str(out)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+
+
+def test_a_killed_series_goes_on_to_the_same_bits(curves: Path, tmp_path: Path, capsys: Capsys) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    process = started(curves, SHORT, out)
     deadline = time.monotonic() + 250
     while not (out / "a" / "recovery.json").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -104,6 +113,31 @@ def test_a_killed_series_goes_on_where_it_was(curves: Path, tmp_path: Path, caps
     assert "1/3  a.gr: Ico 2, 13 atoms, Rw 0." in capsys.readouterr().out
     assert (out / "a" / "report.html").stat().st_mtime_ns == before
     assert [row["best"] for row in rows_of(out)] == ["Ico 2", "Oct 2", "Dec 2 1 0"]
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "c", "summary.csv", "summary.html"]
+    assert main(["recover", str(curves), *SHORT, "--out", str(whole)]) == 0
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_kills_at_random_times_change_no_bit(curves: Path, tmp_path: Path) -> None:
+    """With draws, shapes and moved atoms, as by default."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    words = ["--element", "Pt", "--candidates", "4", "--max-atoms", "20"]
+    begin = time.monotonic()
+    assert started(curves, words, whole).wait() == 0
+    length, chance = time.monotonic() - begin, random.Random(0)
+    ended = []
+    for _ in range(5):
+        process = started(curves, words, out)
+        try:
+            process.wait(chance.uniform(0.3, 0.9) * length)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        ended.append(process.wait())
+    assert -signal.SIGKILL in ended
+    assert started(curves, words, out).wait() == 0
+    assert contents(out) == contents(whole)
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "c", "summary.csv", "summary.html"]
 
 

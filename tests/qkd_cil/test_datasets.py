@@ -17,7 +17,7 @@ from qkd_cil.data.datasets import (
     SkippedImagesWarning,
 )
 from qkd_cil.data.folders import FolderConfig, read_image
-from qkd_cil.data.images import as_images
+from qkd_cil.data.images import LabelledImages, as_images, concatenate
 from sklearn.datasets import load_digits
 
 EMPTY = {
@@ -226,3 +226,20 @@ def test_the_exported_cifar_is_read(data_folder: Path, tmp_path: Path) -> None:
     assert [len(task.train) for task in small.train_tasks] == [500] * 10
     assert small.train_tasks[0].classes[:3] == (68, 56, 78)
     assert [len(part) for part in small.test_seen(small.train_tasks[-1]).parts] == [500] * 10
+
+
+def test_chosen_images_are_not_copied() -> None:
+    """Tasks, few of each class and several tasks together are rows of the same pixels; arrays are not copied either."""
+    array = np.arange(6 * 8 * 8 * 3, dtype=np.int64).reshape(6, 8, 8, 3).astype(np.uint8)
+    held = LabelledImages(as_images(array), torch.tensor([0, 1, 2, 0, 1, 2]))
+    assert held.stored.data_ptr() == array.ctypes.data
+    first, rest = held.of_classes([2, 0]).first_per_class(1), held.of_classes([1])
+    both = concatenate([first, rest])
+    assert both.stored is held.stored
+    assert both.labels.tolist() == [0, 2, 1, 1]
+    assert torch.equal(both.images, held.images[[0, 2, 1, 4]])
+    assert torch.equal(torch.cat(list(both.batches(3))), both.images)
+    assert torch.equal(both.at(torch.tensor([3, 0])), held.images[[4, 0]])
+    assert torch.equal(both.rows(torch.tensor([False, True, True, False])).images, held.images[[2, 1]])
+    elsewhere = LabelledImages(held.images.clone(), held.labels)
+    assert torch.equal(concatenate([first, elsewhere]).images, torch.cat([first.images, held.images]))

@@ -78,6 +78,21 @@ def test_two_processes_go_on_from_within_a_task(tmp_path: Path) -> None:
         assert (cut / name).read_bytes() == (tmp_path / "whole" / "1993" / name).read_bytes(), name
 
 
+@pytest.mark.slow
+def test_adapters_that_change_while_they_judge_are_the_same_in_all_processes(tmp_path: Path) -> None:
+    """Only the first process judges; what `merging forward` changes there reaches the others with the next task."""
+    words = ["--schedule.epochs", "2", "--tasks.increment", "2", "learner:mos", "--learner.merging", "forward"]
+    words += ["--learner.alignment.epochs", "1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(["run", "digits-b0-inc2", "--out", str(one), *WORDS, *words]) == 0
+    in_two_processes(two, *words)
+    results = [json.loads((folder / "1993" / "result.json").read_text()) for folder in (one, two)]
+    assert results[0]["accuracy"] == pytest.approx(results[1]["accuracy"], abs=0.011)
+    weights = [load_weights(folder / "1993" / "learner.safetensors")[0] for folder in (one, two)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4)
+
+
 class Second:
     """Stands for Fabric in the second of three processes."""
 

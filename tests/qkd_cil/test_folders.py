@@ -192,3 +192,14 @@ def test_images_are_found_below_and_in_order(tmp_path: Path) -> None:
     assert [path.relative_to(root).as_posix() for path in found] == [
         "ant/0.png", "ant/1.png", "bee/0.png", "bee/1.png", "cat/0.png", "cat/1.png", "ant/notes.txt",
     ]  # fmt: skip
+
+
+def test_a_class_without_an_image_is_named(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "split", count=1)
+    with pytest.raises(ValueError, match=r"class 'ant' has one image; where no train/ and test/ are given"):
+        FolderConfig(root, size=8).load()
+    for part in ("train", "test"):
+        write_classes(tmp_path / "given" / part, count=1)
+    (tmp_path / "given" / "test" / "bee" / "0.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"class 'bee' has no image in test that can be read"):
+        FolderConfig(tmp_path / "given", size=8).load()

@@ -1,12 +1,15 @@
 """The command line as one types it, and what it says of a slip."""
 
+import fcntl
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from papertrio_shared.run import Run
 from PIL import Image
 from qkd_cil.__main__ import main
 from safetensors.torch import save_file
@@ -163,14 +166,17 @@ def test_damaged_files_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         (["--seeds", 1, 2, 1], "seeds [1, 2, 1]: one is given twice"),
         (["--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
         (["--backbone.depth", 0], "backbone: depth 0; it must be positive"),
+        (["--backbone.weights", "random", "--backbone.img-size", 3], "img_size 3 is less than a patch, 8 pixels"),
         (["--backbone.embed-dim", 48], "do not fit vit_tiny_patch16_224"),
         (["--backbone.adapter.bottleneck", 0], "adapter: bottleneck 0; it must be positive"),
         (["--schedule.momentum", 1], "give a momentum from 0 to below 1"),
         (["--schedule.weight-decay", -1], "a weight decay that is not negative"),
         (["--schedule.learning-rate", "nan"], "all must be positive"),
         (["learner:qkd", "--learner.gate.qubits", 17], "gate: 17 qubits; choose 1 to 16 ("),
+        (["learner:qkd", "--learner.gate.device", "no.such"], "no.such"),
+        (["learner:icarl", "--learner.memory", 9], "a memory of 9 images is too small for 10 classes"),
         (["learner:qkd", "--learner.gate.temperature", "nan"], "temperature nan and bandwidth 1.0: both must be"),
-        (["learner:qkd", "--learner.ridge", "inf"], "qkd: weights must not be negative"),
+        (["learner:qkd", "--learner.ridge", "inf"], "qkd: ridge inf; it must be positive"),
         (["learner:qkd", "--learner.routing-learning-rate", 0], "routing_learning_rate 0.0; it must be positive"),
     ],
 )
@@ -234,3 +240,43 @@ def test_every_method_has_a_name_on_the_command_line(capsys: pytest.CaptureFixtu
     names = re.findall(r"learner:([\w-]+)", say(capsys, "run", "digits-b0-inc2", "--help")[1])
     methods = "finetune joint lwf icarl slca l2p dual-prompt coda-prompt aper ranpac ease mote mos tuna qkd qkd-paper"
     assert {"simple-cil", *methods.split()} <= set(names)
+
+
+def test_a_back_end_that_cannot_run_here_is_told_before_anything_is_learned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["run", "digits-b0-inc2", "--out", tmp_path / "a", "--device", "cpu"]
+    assert '"triton"' in slip(capsys, *words, "learner:qkd", "--learner.gate.backend", "triton")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_a_run_that_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", "digits-b0-inc2", *SMALL, "--checkpoint-seconds", 0, "learner:finetune"]
+    log = Run.log
+
+    def interrupted(record: Run, step: int, **values: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+        log(record, step, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", interrupted)
+        status, _, err = say(capsys, *words, "--out", tmp_path / "cut")
+    assert (status, err.strip()) == (130, "qkd-cil: interrupted")
+    assert say(capsys, "run", "--resume", tmp_path / "cut")[0] == 0
+    assert say(capsys, *words, "--out", tmp_path / "whole")[0] == 0
+    learners = [(tmp_path / name / "1993" / "learner.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert learners[0] == learners[1]
+
+
+def test_two_processes_are_not_at_one_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["run", "digits-b0-inc2", *SMALL, "--tasks.first-tasks", 1, "--out", tmp_path, "learner:simple-cil"]
+    assert say(capsys, *words)[0] == 0
+    (tmp_path / "1993" / "result.json").unlink()
+    descriptor = os.open(tmp_path / "1993", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # as the other process holds it
+    assert "1993: another process is at this run" in slip(capsys, "run", "--resume", tmp_path)
+    os.close(descriptor)
+    assert say(capsys, "run", "--resume", tmp_path)[0] == 0

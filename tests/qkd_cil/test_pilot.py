@@ -96,7 +96,7 @@ def test_every_method_builds(method: str) -> None:
         ({"model_name": "memo"}, "model_name 'memo' is not here; there are simplecil, finetune"),
         ({"dataset": "core50"}, "dataset 'core50' is not here; there are cifar224, imagenetr"),
         ({"backbone_type": "resnet32"}, "backbone_type 'resnet32' is no vision transformer"),
-        ({"init_cls": "ten"}, "invalid literal"),
+        ({"init_cls": "ten"}, "of another form than LAMDA-PILOT's .invalid literal"),
         ({"seed": None}, "a setting is of another form"),
     ],
 )

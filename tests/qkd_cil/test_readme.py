@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from qkd_cil.report import markdown_table, read_runs
+from qkd_cil.tables import markdown_table, read_runs
 
 README = Path(__file__).parents[2] / "packages" / "qkd-cil" / "README.md"
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from papertrio_shared.run import config_to_dict
 from qkd_cil import APERConfig, LearnerConfig, QKDConfig
+from qkd_cil.comparison import write_comparison
 from qkd_cil.learners.qkd import PAPER
 from qkd_cil.models.classical_gates import CosineGateConfig
 from qkd_cil.models.gate import QuantumGateConfig
+from qkd_cil.names import method_name
 from qkd_cil.plots import accuracy_over_tasks
-from qkd_cil.report import ComparedRun, latex_table, markdown_table, method_name, paired_table, write_comparison
+from qkd_cil.tables import ComparedRun, latex_table, markdown_table, paired_table
 
 
 def run(name: str, **averages: float) -> ComparedRun:

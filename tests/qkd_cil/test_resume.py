@@ -167,7 +167,7 @@ def test_a_state_within_a_task_that_does_not_fit(
     with pytest.raises(ValueError, match=r"within.pt: is damaged .* remove it to start the task anew"):
         train.resume(folder)
     within.write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(ValueError, match=r"within.pt: not a whole checkpoint"):
+    with pytest.raises(ValueError, match=r"within.pt: not a whole checkpoint; remove it to start the task anew"):
         train.resume(folder)
     within.unlink()
     train.resume(folder)  # the advice helps

@@ -116,3 +116,15 @@ def test_a_learner_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, mon
             learner.save(path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["learner.safetensors"]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2)])
+def test_one_image_of_each_class_is_enough(sizes: tuple[int, ...]) -> None:
+    """No class has a spread then; a batch is larger than a task."""
+    learner = QKD(replace(ROUTED, routing_steps=2), backbone=TINY, schedule=ONCE)
+    scenario = a_scenario(sizes)
+    few = Scenario(scenario.dataset, replace(scenario.config, train_per_class=1))
+    for task in few.train_tasks:
+        learner.fit_task(task)
+        assert learner.outputs(task.train.images).logits.isfinite().all()
+    assert evaluate(learner, few.test_seen(task)).accuracy > 0.5

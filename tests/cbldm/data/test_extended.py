@@ -1,6 +1,7 @@
 """The extended library: types, sizes, no shape twice, the same bytes however it was made."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -78,12 +79,13 @@ def test_killed_and_resumed_it_is_the_same_to_the_byte(made: Path, tmp_path: Pat
     path = tmp_path / "killed.h5"
     words = ["library", "extended", "-o", str(path), "--shapes", "500", "--variants", "500", "--max-atoms", "60"]
     command = [sys.executable, "-m", "cbldm", *words, "--jobs", "2"]
-    parts = path.with_name("killed.h5.parts")
+    parts, chance = path.with_name("killed.h5.parts"), random.Random(0)
     for kill in range(kills):
         run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 200
         while len(list(parts.rglob("0*.npz"))) < 1 + kill % 4 and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.3) if kill else 0)
         run.send_signal(signal.SIGKILL)
         run.wait()
     assert kills > 1 or not path.exists()

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from cbldm import simulate
 from cbldm.data.clusters import build_geometry, library
-from cbldm.draws import usable_draws
+from cbldm.draws import FromDraws
 from cbldm.evaluation.cases import INSTRUMENT, Case
 from cbldm.evaluation.judge import judge
 from cbldm.evaluation.measures import figures
@@ -39,7 +39,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = BOND * TRUTH.positions
     close = np.concatenate([whole, whole[:1] + 0.01])
     samples = drawn(whole + 0.02 * random.normal(size=whole.shape), close, whole[:1], whole[:0])
-    monkeypatch.setattr("cbldm.evaluation.methods.sample", lambda *_, **__: samples)
+    monkeypatch.setattr("cbldm.draws.sample", lambda *_, **__: samples)
     monkeypatch.setattr("cbldm.evaluation.methods.load_profile", lambda path: path)
     monkeypatch.setattr(sys.modules["cbldm.recover"], "REFINED_AT_LEAST", 8)
 
@@ -72,7 +72,7 @@ def test_a_model_adds_what_the_library_lacks() -> None:
 
 @pytest.mark.usefixtures("model")
 def test_draws_that_are_no_structures_are_an_answer_without_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbldm.evaluation.methods.sample", lambda *_, **__: drawn(np.zeros((3, 3))))
+    monkeypatch.setattr("cbldm.draws.sample", lambda *_, **__: drawn(np.zeros((3, 3))))
     answer = build_method("model", FromLibrary(KNOWN), Path("weights")).answer(CASE.curve(), QUESTION, count=4, seed=0)
     assert answer.recovery is None
     record = {"true_atoms": 19, "true_type": "Dec", "true_bond": 2.8, "seconds": 1.0, "cpu_seconds": 1.0}
@@ -83,7 +83,7 @@ def test_draws_that_are_no_structures_are_an_answer_without_a_candidate(monkeypa
 
 
 def test_usable_draws() -> None:
-    assert [len(atoms) for atoms, _ in usable_draws(drawn(np.eye(3), np.zeros((2, 3)), np.eye(3)[:1]))] == [3]
+    assert [len(atoms) for atoms, _ in FromDraws(drawn(np.eye(3), np.zeros((2, 3)), np.eye(3)[:1])).usable] == [3]
 
 
 @pytest.mark.usefixtures("model")  # which refines fewer

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -87,20 +88,42 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_answers(run: Path, tmp_path:
     assert (folder / ANSWERS).read_text() == before
 
 
+QUICK = """
+import sys
+from cbldm.__main__ import main
+sys.modules["cbldm.recover"].REFINED_AT_LEAST = 8
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def ended_by(kill: signal.Signals, command: list[str], folder: Path, wait: float = 0.0) -> None:
+    """Begin or go on, until a while after the next answer; no process of it is left then."""
+    process = subprocess.Popen([*command, str(folder)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    known = len(read_answers(folder))
+    while process.poll() is None and len(read_answers(folder)) == known:
+        time.sleep(0.02)
+    time.sleep(wait)
+    process.send_signal(kill)
+    _, said = process.communicate(timeout=60)  # until no process has these pipes any more
+    assert len(read_answers(folder)) > known
+    assert said.strip() in ("", "cbldm: interrupted")
+
+
+def test_a_killed_process_leaves_its_answers_behind(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ended_by(signal.SIGKILL, [sys.executable, "-c", QUICK, "evaluate", *WORDS, "--out"], folder)
+    assert without_times(evaluate(SMALL, folder)) == without_times(list(read_answers(run).values()))
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_killed_process_leaves_its_answers_behind_and_no_process(tmp_path: Path, jobs: str) -> None:
-    folder, whole = tmp_path / "run", tmp_path / "whole"
-    command = [sys.executable, "-m", "cbldm", "evaluate", *WORDS, "--jobs", jobs, "--out"]
-    for kill in (signal.SIGKILL, signal.SIGINT):
-        process = subprocess.Popen([*command, str(folder)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        known = len(read_answers(folder))
-        while process.poll() is None and len(read_answers(folder)) == known:
-            time.sleep(0.02)
-        process.send_signal(kill)
-        _, said = process.communicate(timeout=60)  # until no process has these pipes any more
-        assert len(read_answers(folder)) > known
-        assert said.strip() in ("", "cbldm: interrupted")
+def test_kills_at_random_times_change_no_answer_and_leave_no_process(tmp_path: Path, jobs: str) -> None:
+    folder, whole, chance = tmp_path / "run", tmp_path / "whole", random.Random(0)
+    words = ["--clusters", "8", "--candidates", "4", "--max-atoms", "40", "--jobs", jobs, "--out"]
+    command = [sys.executable, "-c", QUICK, "evaluate", *words]
+    for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        ended_by(kill, command, folder, chance.uniform(0, 0.5))
     for each in (folder, whole):
         subprocess.run([*command, str(each)], check=True, capture_output=True)
     first, second = (sorted(without_times(list(read_answers(each).values())), key=str) for each in (folder, whole))

@@ -11,23 +11,7 @@ from cbldm.examples import ExampleSource
 from cbldm.profiles import Examples, Robust
 from cbldm.profiles.robust import RobustProfile, _counts
 from papertrio_shared.seed import generator
-
-SMALL = Robust(
-    atoms=30,
-    curve_channels=4,
-    summary=24,
-    width=16,
-    heads=2,
-    rows=8,
-    columns=6,
-    depth=1,
-    decoder_width=16,
-    slots=8,
-    sampled=12,
-    denoiser_depth=1,
-    tokens=3,
-    channels=4,
-)
+from tiny import ROBUST as SMALL
 
 
 @pytest.fixture(scope="module")

@@ -3,34 +3,26 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .data.clusters import MAX_ATOMS, MIN_ATOMS, LibraryName
-from .data.curves import TYPES, VARIATION, Variation
-from .data.splits import SplitName
+from .data.clusters import MAX_ATOMS, MIN_ATOMS
+from .data.curves import TYPES
 from .profiles import ProfileConfig, Robust
+from .training_set import Origin
 
 
 @dataclass(frozen=True)
-class CurveSource:
+class CurveSource(Origin):
     """Which curves are learnt from.
 
     Attributes:
-        library: Of geometries.
-        split: What of DeepStruc's clusters is held out, by which split; None for nothing.
-        max_atoms: Leave larger clusters out.
         distinct: Number of distinct curves, which are made once and kept.
         known: Share of what is drawn that is of DeepStruc's clusters and blocks of hcp, where the library has others:
             they are few, and what is met too often is learnt by heart.
-        variation: Ranges of bond length and instrument.
         rmin: Greatest r that a curve may begin at, Å; where it does is drawn evenly at each step.
         cut: Share of the curves that end earlier than they were made to, drawn anew at each step.
     """
 
-    library: LibraryName = "deepstruc"
-    split: SplitName | None = None
-    max_atoms: int = MAX_ATOMS
     distinct: int = 200_000
     known: float = 0.1
-    variation: Variation = VARIATION
     rmin: float = 1.8
     cut: float = 0.3
 

@@ -4,6 +4,7 @@ A start without iteration (classical scaling, or eigenvectors of the graph's Lap
 the error of a network is even in W and not in the distances, whose logarithm blows it up where W is small.
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, Self
 
 import torch
@@ -23,6 +24,8 @@ _THINNEST = 1e-3
 """Least share of the longest axis in a start by eigenvectors: a flat start would stay flat."""
 _AT_ONCE = 16
 """Clusters solved side by side: each needs 9 N² numbers."""
+_EXACT = 4.0
+"""Root mean square misfit, in roundings of the affinity that was given, at which nothing is left to find."""
 _EASIEST, _HARDEST = 1e-12, 1e6
 """Limits of the damping, in units of the curvature's mean."""
 
@@ -86,8 +89,9 @@ def decode(
     there = torch.ones(w.shape[:-1], dtype=torch.bool, device=w.device) if mask is None else mask
     matrices = ((w + w.mT) / 2).double().reshape(-1, atoms, atoms)
     masks = there.reshape(-1, atoms)
+    rounding = torch.finfo(w.dtype).eps
     parts = [
-        _least_squares(some, its, width, start, steps)
+        _least_squares(some, its, width, rounding, start, steps)
         for some, its in zip(matrices.split(_AT_ONCE), masks.split(_AT_ONCE), strict=True)
     ]
     if not parts:
@@ -149,20 +153,18 @@ def laplacian_embedding(
     return torch.nn.functional.pad(found, (0, 3 - found.shape[-1]))
 
 
-def _starts(w: Tensor, mask: Tensor, width: float, start: Start) -> list[Tensor]:
+def _starts(w: Tensor, mask: Tensor, width: float, start: Start) -> Iterator[Tensor]:
     apart = _apart(mask)
-    starts = []
     for floor in _FLOORS:
         inside = w.clamp(floor, 1.0)
         squares = -width * inside.log() * apart
         match start:
             case "scaling":
-                starts.append(classical_scaling(squares, mask))
+                yield classical_scaling(squares, mask)
             case "laplacian":
-                starts.append(_scaled(laplacian_embedding(inside, mask), squares, mask))
+                yield _scaled(laplacian_embedding(inside, mask), squares, mask)
             case _:
                 raise ValueError(f"start {start!r}: no such choice; take scaling or laplacian")
-    return starts
 
 
 def _scaled(vectors: Tensor, squares: Tensor, mask: Tensor) -> Tensor:
@@ -188,14 +190,15 @@ def _leading(b: Tensor, count: int) -> Tensor:
 class _Solve:
     """Levenberg-Marquardt, the clusters of a batch side by side; a step that does not help is not taken."""
 
-    def __init__(self, w: Tensor, mask: Tensor, x: Tensor, width: float) -> None:
+    def __init__(self, w: Tensor, mask: Tensor, x: Tensor, width: float, rounding: float) -> None:
         self.w, self.mask, self.width = w, mask, width
         self.apart = _apart(mask)
         self.pairs = self.apart.sum((-2, -1)).clamp(min=1)
+        self.exact = (_EXACT * rounding) ** 2 * self.pairs / 2
         self.x = centred(x, mask)
         self.misfit, self.e = _misfit(self.x, w, self.apart, width)
         self.damping = torch.full_like(self.misfit, 1e-3)
-        self.going = torch.ones_like(self.misfit, dtype=torch.bool)
+        self.going = self.misfit > self.exact
 
     def run(self, steps: int) -> Self:
         """Take so many steps, or as many as help."""
@@ -221,7 +224,7 @@ class _Solve:
         moved = self.x[some] + _step(self.x[some], self.w[some], self.e[some], damping, self.width)
         new, e = _misfit(moved, self.w[some], self.apart[some], self.width)
         better = new < misfit
-        exact = torch.minimum(new, misfit) <= 1e-30 * self.pairs[some]  # the rounding of W
+        exact = torch.minimum(new, misfit) <= self.exact[some]
         worth = torch.where(better, misfit - new > 1e-10 * misfit, damping < _HARDEST)
         self.going[some] = worth & ~exact
         self.damping[some] = torch.where(better, damping / 10, damping * 10).clamp(_EASIEST, _HARDEST)
@@ -229,8 +232,14 @@ class _Solve:
         self.x[taken], self.misfit[taken], self.e[taken] = moved[better], new[better], e[better]
 
 
-def _least_squares(w: Tensor, mask: Tensor, width: float, start: Start, steps: int) -> tuple[Tensor, Tensor]:
-    tried = [_Solve(w, mask, x, width).run(min(_TRIALS, steps)) for x in _starts(w, mask, width, start)]
+def _least_squares(
+    w: Tensor, mask: Tensor, width: float, rounding: float, start: Start, steps: int
+) -> tuple[Tensor, Tensor]:
+    tried: list[_Solve] = []
+    for x in _starts(w, mask, width, start):
+        tried.append(_Solve(w, mask, x, width, rounding).run(min(_TRIALS, steps)))
+        if bool((tried[-1].misfit <= tried[-1].exact).all()):
+            break
     found = _Solve.best_of(tried).run(max(0, steps - _TRIALS))
     return centred(found.x, mask), (2 * found.misfit / found.pairs).sqrt()
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from ase import Atoms
 
@@ -10,11 +11,13 @@ from .baselines.retrieval import scan
 from .carve import axes_of, carve
 from .data.clusters import MAX_ATOMS, MIN_ATOMS, Geometry, StructureType
 from .data.crystals import CUT_FROM
+from .data.gr import PairDistribution
 from .pairs import Pairs, pairs_of
+from .profiles import Profile
 from .proposals import Proposal, Search
-from .sample import Samples
+from .sample import Samples, sample
 from .stages import stage
-from .target import Target
+from .target import FIT_SETTINGS, FitSettings, Target
 from .threads import in_threads
 
 DRAWS = 16
@@ -49,6 +52,15 @@ class FromDraws:
         """Number of draws."""
         return len(self.samples)
 
+    @cached_property
+    def usable(self) -> list[tuple[Atoms, Pairs]]:
+        """The draws that have a G, of two atoms at least and none at one place with another; with their pairs."""
+        found = []
+        for atoms in self.samples:
+            with suppress(ValueError):
+                found.append((atoms, pairs_of(atoms.positions, atoms.get_chemical_symbols())))
+        return found
+
     def propose(self, target: Target, search: Search) -> list[Proposal]:
         """Each draw at the dilation that fits best; and clusters of its size and axes, cut from the likely crystals."""
         likely = max(self.samples.type, key=lambda name: self.samples.type[name], default="drawn")
@@ -58,11 +70,49 @@ class FromDraws:
             start, rw = scan(pairs, target, dilations=search.dilations, radiation=search.radiation)
             return Proposal(f"draw {number}", likely, "model", atoms, start, rw)
 
-        draws = [each for each in usable_draws(self.samples) if len(each[0]) <= self.max_atoms]
+        draws = [each for each in self.usable if len(each[0]) <= self.max_atoms]
         found = stage(in_threads(one, enumerate(draws, 1)), "draws", total=len(draws))
         drawn = sorted(found, key=lambda each: each.rw)
         carved = carved_like(drawn[:_LIKE], self.samples.type, target, search)
         return sorted([*drawn[:_AS_DRAWN], *carved[:_CARVED]], key=lambda each: each.rw)[: search.count]
+
+
+def draw(
+    gr: PairDistribution,
+    model: Profile,
+    *,
+    element: str,
+    seed: int = 0,
+    max_atoms: int = MAX_ATOMS,
+    settings: FitSettings = FIT_SETTINGS,
+) -> FromDraws:
+    """Ask a model for structures to search with.
+
+    Args:
+        gr: Measured curve.
+        model: What draws.
+        element: Symbol of the atoms.
+        seed: Of the draws.
+        max_atoms: Largest cluster that is proposed.
+        settings: What the file does not say about the instrument.
+
+    Returns:
+        The draws, as a source of candidates.
+
+    Raises:
+        ValueError: As `cbldm.sample`.
+    """
+    drawn = sample(
+        gr,
+        model,
+        count=DRAWS,
+        element=element,
+        seed=seed,
+        qmin=settings.qmin,
+        qmax=settings.qmax,
+        qdamp=settings.qdamp,
+    )
+    return FromDraws(drawn, max_atoms)
 
 
 def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Target, search: Search) -> list[Proposal]:
@@ -95,19 +145,3 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
 
     found = stage(in_threads(one, geometries.values()), "cut anew", total=len(geometries))
     return sorted(found, key=lambda each: each.rw)
-
-
-def usable_draws(samples: Samples) -> list[tuple[Atoms, Pairs]]:
-    """The draws that have a G: of two atoms at least, none at one place with another.
-
-    Args:
-        samples: Draws of a model.
-
-    Returns:
-        Those, with their pairs.
-    """
-    found = []
-    for atoms in samples:
-        with suppress(ValueError):
-            found.append((atoms, pairs_of(atoms.positions, atoms.get_chemical_symbols())))
-    return found

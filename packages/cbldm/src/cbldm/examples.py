@@ -1,5 +1,7 @@
 """What training learns from: clusters in canonical order with their curves, by number of the step."""
 
+from dataclasses import fields
+
 import torch
 from papertrio_shared.seed import generator
 from torch import Tensor
@@ -10,7 +12,7 @@ from .data.curves import CurveBatch, TrainingCurves
 from .models.condition import Curves
 from .order import canonical_positions
 from .profiles import Examples, Profile
-from .training_set import KEPT_SETTINGS, TrainingSet, clusters_of, kept_training_set, training_curves
+from .training_set import KEPT_SETTINGS, Origin, TrainingSet, clusters_of, kept_training_set, training_curves
 
 _AT_ONCE = 128
 """Curves of the validation computed side by side."""
@@ -39,11 +41,8 @@ class ExampleSource:
     ) -> None:
         self.config, self.batch, self.validation, self.seed, self.device = config, batch, validation, seed, device
         self.settings = TrainingSet(
-            library=config.library,
-            split=config.split,
-            max_atoms=config.max_atoms,
+            **{each.name: getattr(config, each.name) for each in fields(Origin)},
             count=config.distinct,
-            variation=config.variation,
             seed=seed,
             rstep=profile.rstep,
             rmax=round(profile.rstep * profile.bins, 6),

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 
 from .fit import StructureFit
 from .posterior import Distribution
-from .rank import Candidate, Recovery
+from .rank import MORE_THAN_NOISE, Candidate, Recovery
 from .refine import RefinedStructure
 from .target import Target
 
-AT_LIMIT = 0.002
-"""Distance of a dilation from the end of its range at which it is told to have met it."""
 NEAR_LARGEST = 0.95
 """Share of the largest cluster searched from which on the best is told to be at the limit."""
-MORE_THAN_NOISE = 0.15
-"""Rw above which the misfit is told to be the structure's: a good measurement's noise leaves less."""
 
 
 def verdict(result: Recovery) -> str:
@@ -28,17 +24,17 @@ def verdict(result: Recovery) -> str:
     best = result[0]
     found = f"{best.label} with {len(best.atoms)} atoms, bond {best.bond_length:.3f} Å, Rw = {best.rw:.3f}"
     low, high = result.dilations
-    at_limit = not low + AT_LIMIT < best.fit.parameters.dilation < high - AT_LIMIT
     limit = (
         f" Its bond is at the limit of what was searched ({low * result.bond:.2f} to {high * result.bond:.2f} Å): try "
         "another --element or --bond."
-        if at_limit
+        if result.at_limit
         else ""
     )
     if not result.in_scope:
+        strays = f" Its atoms stray as in a liquid (Biso {best.fit.parameters.biso:.1f} Å²)." if result.molten else ""
         return (
-            f"Outside what I know: none of the {result.searched} structures explains this curve. The best is {found}. "
-            f"What was measured is probably no particle of one metal, or not one of those searched.{limit}"
+            f"Outside what I know: none of the {result.searched} structures explains this curve. The best is {found}."
+            f"{strays} What was measured is probably no particle of one metal, or not one of those searched.{limit}"
         )
     hint = limit + (
         " So large a misfit is more than a good measurement's noise: the particle differs from every structure that "
@@ -97,7 +93,8 @@ def caveats(result: Recovery) -> list[str]:
         "count neighbours, is refined because that of a measured curve cannot be trusted.",
         "Weight, and with it the probabilities of size and type, compare the structures that were refined with each "
         "other and no more: were the particle none of them, their sum would still be one. The weights are tempered so "
-        "that on simulated curves they are right as often as they say.",
+        "that on simulated curves with noise, of particles with defects, a search by library, draws and shapes is as "
+        "often right as it says. Without one of these, or without noise, it is surer than it may be.",
         "Relaxed surfaces, defects, ligands, a mixture of sizes or shapes and a substrate are in the difference curve, "
         "and can favour a wrong geometry.",
         "Rw with moved atoms is a figure of its own and does not rank: with three coordinates an atom nearly any curve "

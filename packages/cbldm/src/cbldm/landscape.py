@@ -11,6 +11,7 @@ at the best scale, in which N cancels. A thousand moves are judged in millisecon
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -109,9 +110,9 @@ class Landscape:
         """A cluster, from its sites."""
         occupied = np.zeros(len(self.sites), dtype=bool)
         occupied[atoms] = True
-        gain = np.zeros((len(self.sites), self._pair.shape[1]))
-        for atom in atoms:
-            gain += self._pair[self._place[atom]]
+        kinds = len(self._pair)
+        far = (kinds * np.arange(len(self.sites))[:, None] + self._place[:, atoms]).ravel()
+        gain = np.bincount(far, minlength=kinds * len(self.sites)).reshape(-1, kinds) @ self._pair
         return State(occupied, gain, gain[atoms].sum(axis=0) / 2)
 
     def moved(self, state: State, move: Move) -> State:
@@ -126,20 +127,29 @@ class Landscape:
 
     def rw(self, g: Float[np.ndarray, "*clusters components"]) -> Float[np.ndarray, "*clusters"]:
         """Rw at the best scale above 0, as the points are weighted."""
-        overlap = np.maximum(g @ self._observed, 0)
-        size = np.einsum("...k,...k->...", g, g)
-        return np.sqrt(np.maximum(1 - overlap**2 / (self._total * size + 1e-300), 0))
+        return self._rw(g @ self._observed, np.square(g).sum(-1))
 
-    def rw_after(self, state: State, move: Move) -> float:
-        """Rw after a move."""
-        return float(self.rw(self._after(state, move)))
+    def _rw(self, overlap: np.ndarray, size: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(1 - np.maximum(overlap, 0) ** 2 / (self._total * size + 1e-300), 0))
+
+    def rw_after(self, state: State, moves: Sequence[Move]) -> Float[np.ndarray, " moves"]:
+        """Rw after each of some moves."""
+        if not moves:
+            return np.zeros(0)
+        return self.rw(np.stack([self._after(state, move) for move in moves]))
 
     def rw_swapped(
         self, state: State, added: Int[np.ndarray, " some"], removed: Int[np.ndarray, " others"]
     ) -> Float[np.ndarray, "others some"]:
         """Rw after one atom goes from any of the removed sites to any of the added ones."""
-        g = (state.g - state.gain[removed])[:, None] + state.gain[added]
-        return self.rw(g - self._pair[self._place[np.ix_(removed, added)]])
+        left, more = state.g - state.gain[removed], state.gain[added]
+        place = self._place[removed[:, None], added]  # g is left + more − the pair of both sites
+        seen = self._pair @ self._observed
+        overlap = (left @ self._observed)[:, None] + more @ self._observed - seen[place]
+        cross = np.take_along_axis(left @ self._pair.T, place, 1) + np.take_along_axis(self._pair @ more.T, place, 0)
+        square = np.square(left).sum(1)[:, None] + np.square(more).sum(1) + np.square(self._pair).sum(1)[place]
+        size = square + 2 * (left @ more.T - cross)
+        return self._rw(overlap, size)
 
     def coordination(self, state: State) -> Int[np.ndarray, " sites"]:
         """Number of neighbours that each site has in the cluster."""
@@ -150,8 +160,17 @@ class Landscape:
         g = state.g - state.gain[removed].sum(axis=0) + state.gain[added].sum(axis=0)
         for one, other, share in ((removed, removed, 0.5), (added, added, 0.5), (added, removed, -1.0)):
             if len(one) and len(other):
-                g = g + share * self._pair[self._place[np.ix_(one, other)]].sum(axis=(0, 1))
+                g = g + share * self._between(one, other)
         return g
+
+    def _between(
+        self, one: Int[np.ndarray, " some"], other: Int[np.ndarray, " others"]
+    ) -> Float[np.ndarray, " components"]:
+        """Sum over the pairs of two sets of sites; where many have one distance they are counted first."""
+        place = self._place[one[:, None], other].ravel()
+        if len(place) < len(self._pair):
+            return self._pair[place].sum(axis=0)
+        return np.bincount(place, minlength=len(self._pair)) @ self._pair
 
 
 def _binned(

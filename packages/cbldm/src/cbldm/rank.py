@@ -23,6 +23,13 @@ SAME_CURVE = 0.1
 SCOPE_RW = 0.5
 """Rw above which the best candidate is no explanation: a quarter of the sum of squares is then left over. Measured
 curves of monometallic particles lie at 0.27 and 0.30, others and noise above 0.65 whatever bond is searched."""
+SCOPE_BISO = 5.0
+"""Biso above which it is none either, Å²: atoms that stray by a quarter of an Å, a tenth of a bond, are a liquid's
+(Lindemann 1910). The measured particles have 0.6 and 1.3."""
+MORE_THAN_NOISE = 0.15
+"""Rw above which the misfit is told to be the structure's: a good measurement's noise leaves less."""
+_AT_LIMIT = 0.002
+"""Distance of a dilation from the end of its range at which it is told to have met it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +107,25 @@ class Recovery(Sequence[Candidate]):
 
     @property
     def in_scope(self) -> bool:
-        """Whether a candidate explains the curve at all; judged from the curve, whatever its header names."""
-        return self.candidates[0].rw <= SCOPE_RW
+        """Whether a candidate explains the curve at all; judged from the curve, whatever its header names.
+
+        One that does has an Rw up to 0.5, atoms that stay at their places, and a bond inside the range of the search
+        where there is more misfit than noise.
+        """
+        best = self.candidates[0]
+        lost = self.at_limit and best.rw > MORE_THAN_NOISE
+        return best.rw <= SCOPE_RW and not self.molten and not lost
+
+    @property
+    def molten(self) -> bool:
+        """Whether the atoms of the best candidate stray as in a liquid."""
+        return self.candidates[0].fit.parameters.biso > SCOPE_BISO
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the bond of the best candidate is at an end of the range that was searched."""
+        low, high = self.dilations
+        return not low + _AT_LIMIT < self.candidates[0].fit.parameters.dilation < high - _AT_LIMIT
 
     @property
     def plausible(self) -> tuple[Candidate, ...]:

@@ -13,7 +13,7 @@ from .data.clusters import LibraryName
 from .data.elements import metallic_bond, require_element, single_metal
 from .data.extended import load_library
 from .data.gr import PairDistribution
-from .draws import DRAWS, FromDraws
+from .draws import draw
 from .pairs import pairs_of
 from .posterior import Distribution
 from .profiles import Profile
@@ -22,7 +22,7 @@ from .rank import SCOPE_RW, Candidate, Recovery, rank
 from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
 from .reshape import reshape
-from .sample import load_profile, sample
+from .sample import load_profile
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
@@ -132,17 +132,8 @@ def recover(
     search = Search(symbol, start, max(REFINED_AT_LEAST, 2 * candidates), seed=seed, radiation=gr.radiation or "xray")
     sources = [*_libraries(library, max_atoms), *proposers]
     if model != NO_MODEL:
-        drawn = sample(
-            gr,
-            _networks(model),
-            count=DRAWS,
-            element=symbol,
-            seed=seed,
-            qmin=settings.qmin,
-            qmax=settings.qmax,
-            qdamp=settings.qdamp,
-        )
-        sources.append(FromDraws(drawn, max_atoms))
+        asked = _networks(model)
+        sources.append(draw(gr, asked, element=symbol, seed=seed, max_atoms=max_atoms, settings=settings))
     if not sources:
         raise ValueError("there is nothing to search: give a library, a model, or proposers")
     proposals = [each for source in sources for each in source.propose(target, search)]

@@ -201,15 +201,15 @@ class _Search:
             rw = landscape.rw(state.g - state.gain[atoms])
             choices += len(atoms)
             judged += [(float(rw[k]), Move(_NONE, atoms[[k]])) for k in np.argsort(rw, kind="stable")[:singles]]
-        seen = set()
+        seen: dict[tuple[bytes, bytes], Move] = {}
         for move in _large_moves(landscape, state.occupied, coordination):
             count = len(atoms) + len(move.added) - len(move.removed)
             key = (move.added.tobytes(), move.removed.tobytes())
             if FEWEST <= count <= self.max_atoms and count != len(atoms) and key not in seen:
-                seen.add(key)
-                judged.append((landscape.rw_after(state, move), move))
+                seen[key] = move
                 changed = len(move.added) + len(move.removed)
                 self.effort -= changed * changed * len(state.g)
+        judged += zip(landscape.rw_after(state, [*seen.values()]).tolist(), seen.values(), strict=True)
         self.effort -= 2 * len(atoms) * len(state.g) + 1e5
         return judged, choices + len(seen)
 

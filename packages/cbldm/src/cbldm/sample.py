@@ -151,7 +151,7 @@ def sample(
     target = select_target(gr, FitSettings(rmin=0.0, rmax=end, qmin=qmin, qmax=qmax, qdamp=qdamp))
     curves = curves_of(target, rstep=profile.rstep, bins=profile.bins)
     found = profile.generate(curves, count, generator(seed, "sample"))
-    decoded = decode(found.affinity.double(), mask=found.present)
+    decoded = decode(found.affinity, mask=found.present)
     structures = tuple(
         Atoms([symbol] * int(there.sum()), positions=scale * x[there].numpy())
         for x, there, scale in zip(decoded.positions, found.present, found.scale.tolist(), strict=True)

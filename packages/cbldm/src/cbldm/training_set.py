@@ -24,33 +24,43 @@ VERSION = 1
 """Of how curves are made; it changes whenever the same clusters and settings give others."""
 KEPT_SETTINGS = ("bond", "qmin", "qmax", "qdamp", "rmax")
 """What is kept of a curve's settings, in this order."""
+_KNOWN = 0.4
+"""Share of the curves made that is of DeepStruc's clusters and blocks of hcp, where there are others; how many of
+them a step takes is another matter (`config.CurveSource`)."""
 _CURVES, _CLUSTERS, _AT_ONCE = 2048, 512, 128
 _LONGEST_BLOCK = 15
 """Cells along an edge of a block of hcp."""
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Which clusters and curves.
+class Origin:
+    """Which clusters, and how they are seen.
 
     Attributes:
         library: Of geometries; the extended one comes with DeepStruc's and all blocks of hcp.
         split: What of DeepStruc's clusters is held out, by which split, with all its kin in either library; None for
             nothing. The splits `random` and `instrument` train with DeepStruc's clusters alone.
         max_atoms: Leave larger clusters out.
-        count: Number of curves.
-        known: Share of them that is of DeepStruc's clusters and blocks of hcp, where there are others.
         variation: Ranges of bond length and instrument, but where the split has its own.
-        seed: Of all draws.
-        rstep, rmax: Grid of r, Å.
     """
 
     library: LibraryName = "deepstruc"
     split: SplitName | None = None
     max_atoms: int = MAX_ATOMS
-    count: int = 200_000
-    known: float = 0.4
     variation: Variation = VARIATION
+
+
+@dataclass(frozen=True)
+class TrainingSet(Origin):
+    """Which clusters and curves.
+
+    Attributes:
+        count: Number of curves.
+        seed: Of all draws.
+        rstep, rmax: Grid of r, Å.
+    """
+
+    count: int = 200_000
     seed: int = 0
     rstep: float = 0.05
     rmax: float = 30.0
@@ -127,7 +137,7 @@ def clusters_of(settings: TrainingSet) -> Clusters:
             more = tuple(each for each in more if _may_train(split.name, each))
             first = tuple(each for each in first if _may_train(split.name, each))
     geometries = (*first, *more)
-    share = settings.known if more else 1.0
+    share = _KNOWN if more else 1.0
     weights = np.repeat([share / len(first), (1 - share) / max(1, len(more))], [len(first), len(more)])
     trained = Side(np.arange(len(geometries)), variation=variation)
     watched = None if split is None else Side(split.validation.places, variation=variation)
@@ -191,7 +201,8 @@ def _kept(
     common = asdict(settings)
     if rows <= part:
         return maker(common, 0)["rows"]
-    told = json.dumps({"version": VERSION, "drawn_from": drawn_from, **common}, sort_keys=True)
+    kept_as = {"version": VERSION, "drawn_from": drawn_from, "known": _KNOWN, **common}
+    told = json.dumps(kept_as, sort_keys=True)
     path = cache_folder() / f"{what}-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}.npy"
     if not path.is_file():
         folder = path.with_name(f"{path.name}.parts")

@@ -15,16 +15,19 @@ from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.run import config_to_dict, dict_to_config
 
 from qkd_cil import train
+from qkd_cil.comparison import write_comparison
 from qkd_cil.config import DataChoice, RunConfig
 from qkd_cil.data.datasets import Cifar100Config, DigitsConfig, data_config
 from qkd_cil.data.folders import FolderConfig, images_in
 from qkd_cil.data.scenario import Scenario
 from qkd_cil.devices import is_writer, launch
 from qkd_cil.learners import Learner, QKDConfig, load
+from qkd_cil.names import method_name
 from qkd_cil.pilot import read_pilot
 from qkd_cil.predict import predictions
 from qkd_cil.presets import DEMO, PRESETS
-from qkd_cil.report import REPORT, markdown_table, method_name, read_runs, write_comparison
+from qkd_cil.report import REPORT
+from qkd_cil.tables import markdown_table, read_runs
 
 PLAN = "plan.json"
 
@@ -70,9 +73,9 @@ def run(
     folder = out or Path("runs") / f"{dataset.name}-{method}"
     if any((folder / str(each.seed) / "config.json").exists() for each in seeded):
         raise ValueError(f"{folder}: holds runs already; give another --out, or go on with --resume {folder}")
+    learner = seeded[0].build_learner()  # what does not fit is told before anything is written
     for each in seeded:
-        Scenario(dataset, each.tasks)  # what does not fit is told before anything is written
-    seeded[0].build_learner()
+        learner.check(sum(Scenario(dataset, each.tasks).task_sizes))
     plan = _read_plan(folder) if (folder / PLAN).is_file() else {}
     plan.update({str(each.seed): each for each in seeded})
     if fabric is not None:

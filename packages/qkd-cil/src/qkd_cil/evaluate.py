@@ -115,10 +115,10 @@ class KeptFeatures:
 
     def outputs(self, learner: Learner, task: int, images: LabelledImages) -> Outputs:
         """Outputs for the test images of one task, made from what was kept of them and keeping what can be kept."""
-        batches = images.images.split(learner.schedule.evaluation_batch_size)
-        nothing = [torch.empty(len(batch), 0) if learner.keeps_features else None for batch in batches]
+        size = learner.schedule.evaluation_batch_size
+        nothing = [torch.empty(len(part), 0) if learner.keeps_features else None for part in images.labels.split(size)]
         old = self._parts.get(task, nothing)
-        new = [learner.encode(batch, kept) for batch, kept in zip(batches, old, strict=True)]
+        new = [learner.encode(batch, kept) for batch, kept in zip(images.batches(size), old, strict=True)]
         if learner.keeps_features:
             self._parts[task] = new
         return concatenate_outputs([learner.classify_of_task(features, task) for features in new])
@@ -224,7 +224,7 @@ def probe(
     """
     few, asked = train.first_per_class(per_class), test.first_per_class(per_class)
     classes = few.labels.unique()
-    known, rows = (torch.cat([encode(batch) for batch in part.images.split(128)]) for part in (few, asked))
+    known, rows = (torch.cat([encode(batch) for batch in part.batches(128)]) for part in (few, asked))
     means = torch.stack([known[few.labels.to(known.device) == label].mean(0) for label in classes])
     nearest = (F.normalize(rows, dim=1) @ F.normalize(means, dim=1).T).argmax(1).cpu()
     return _share(classes[nearest] == asked.labels)

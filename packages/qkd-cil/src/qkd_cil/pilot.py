@@ -255,6 +255,10 @@ def from_pilot(settings: Settings) -> Imported:
         seeds = [int(seed) for seed in (seeds if isinstance(seeds, list) else [seeds])]
     except (TypeError, KeyError) as error:
         raise ValueError(f"a setting is of another form than LAMDA-PILOT's ({error})") from error
+    except ValueError as error:
+        if str(error).startswith(("invalid literal", "could not convert")):  # of int() and float()
+            raise ValueError(f"a setting is of another form than LAMDA-PILOT's ({error})") from error
+        raise
     left = sorted(set(settings) - KNOWN_KEYS - set(reads.split()))
     changed = [key for key in left if key not in NEUTRAL or NEUTRAL[key] != settings[key]]
     notes += [f"{key} = {settings[key]!r} has no counterpart" for key in changed]

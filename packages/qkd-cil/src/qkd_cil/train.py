@@ -1,6 +1,8 @@
 """A run: the tasks of a scenario one after another, with a checkpoint after each and within each."""
 
+import fcntl
 import json
+import os
 import resource
 import sys
 import time
@@ -24,12 +26,13 @@ from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix,
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.learner import Learner
 from qkd_cil.report import write_report
+from qkd_cil.tables import RESULT
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHECKPOINT, WITHIN = "checkpoint.pt", "within.pt"
-LEARNER, PREDICTIONS, RESULT = "learner.safetensors", "predictions.npz", "result.json"
+LEARNER, PREDICTIONS = "learner.safetensors", "predictions.npz"
 FORMAT = 1
 
 
@@ -84,9 +87,10 @@ def run(
     scenario = Scenario(dataset or config.data.load(), config.tasks)
     seed_everything(config.seed)
     learner = config.build_learner(_device(fabric))
+    learner.check(sum(scenario.task_sizes))
     if not is_writer(fabric):
         return _on(None, scenario, learner, History(), fabric)
-    with Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
+    with _alone(folder), Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
         return _on(_Writer(record, config), scenario, learner, History(), fabric)
 
 
@@ -102,7 +106,8 @@ def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
 
     Raises:
         FileNotFoundError: If the folder holds no run, or data or weights are missing.
-        ValueError: If the checkpoint is of another config or version, or the weights have changed.
+        ValueError: If the checkpoint is of another config or version, the weights have changed, or another process is
+            at this run.
     """
     config = read_run_config(folder)
     fabric = fabric or launch(config.device, config.devices)
@@ -117,7 +122,7 @@ def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
         fabric.barrier()  # nobody writes before all have read
     if not is_writer(fabric):
         return _on(None, scenario, learner, history, fabric, start)
-    with Run.resume(folder, step=history.step) as record:
+    with _alone(folder), Run.resume(folder, step=history.step) as record:
         return _on(_Writer(record, config), scenario, learner, history, fabric, start)
 
 
@@ -139,6 +144,21 @@ def read_run_config(folder: Path) -> RunConfig:
 
 def _device(fabric: "Fabric | None") -> str:
     return "" if fabric is None else str(fabric.device)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within it no other process can run in the folder; the lock ends with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another process is at this run; wait for it or give another folder") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _finished(path: Path) -> Summary | None:
@@ -199,7 +219,7 @@ def _learn(
 ) -> None:
     """One task, its evaluation and its checkpoint."""
     record = writer.record
-    before, cpu_before = (start["seconds"], start["cpu_seconds"]) if start else (0.0, 0.0)
+    before, cpu_before = (start["seconds"], start.get("cpu_seconds", 0.0)) if start else (0.0, 0.0)
     cpu_begun = time.process_time() - cpu_before
     _probe(scenario, task, learner, history)
     begun = time.perf_counter()
@@ -336,7 +356,11 @@ def _start_within(path: Path, config: RunConfig, history: History) -> Mapping[st
 
 def _load_own(path: Path, config: RunConfig) -> dict[str, Any]:
     """A checkpoint of this version and this config."""
-    state = load_state(path)
+    try:
+        state = load_state(path)
+    except CheckpointError as error:
+        what = "task" if path.name == WITHIN else "run"
+        raise CheckpointError(f"{path}: not a whole checkpoint; remove it to start the {what} anew") from error
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: has format {state.get('format')!r}, this version reads {FORMAT}; resume with the version that "

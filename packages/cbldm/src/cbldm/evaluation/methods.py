@@ -9,13 +9,13 @@ from papertrio_shared.run import CONFIG, read_config
 
 from ..data.clusters import MAX_ATOMS
 from ..data.gr import PairDistribution
-from ..draws import DRAWS, FromDraws, usable_draws
+from ..draws import draw
 from ..profiles import Profile
 from ..profiles.sampling import Sampling
 from ..proposals import Proposer
 from ..rank import Recovery
 from ..recover import Positions, recover
-from ..sample import load_profile, sample
+from ..sample import load_profile
 
 SEARCHED = "+search"
 """Behind a method's name: from its candidates on, shapes are searched on the sites of their crystals."""
@@ -69,24 +69,23 @@ class SearchMethod:
         name: What it is called in tables.
         proposers: Where candidates come from.
         profile: A model that draws candidates; None for none.
-        sampling: Another way to sample it than it was trained for.
         options: Further arguments of `recover`.
     """
 
     name: str
     proposers: Sequence[Proposer] = ()
     profile: Profile | None = None
-    sampling: Sampling | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, gr: PairDistribution, question: Question, *, count: int, seed: int) -> Answer:
         """Search the sources, and what the model draws."""
         proposers, head = list(self.proposers), None
         if self.profile is not None:
-            drawn = sample(gr, self.profile, count=DRAWS, element=question.element, seed=seed, sampling=self.sampling)
-            head = {n: float(p) for n, p in enumerate(drawn.atom_count)}
-            if usable_draws(drawn):
-                proposers.append(FromDraws(drawn, self.options.get("max_atoms", MAX_ATOMS)))
+            largest = self.options.get("max_atoms", MAX_ATOMS)
+            drawn = draw(gr, self.profile, element=question.element, seed=seed, max_atoms=largest)
+            head = {n: float(p) for n, p in enumerate(drawn.samples.atom_count)}
+            if drawn.usable:
+                proposers.append(drawn)
         if not proposers:
             return Answer(None, head)
         found = recover(
@@ -137,7 +136,10 @@ def build_method(
         return SearchMethod(name, proposers, options=options)
     if weights is None:
         raise ValueError(f"method {name}: it asks a model; give its --weights")
-    return SearchMethod(name, proposers, load_profile(weights), _SAMPLING.get(kind), options)
+    profile = load_profile(weights)
+    if kind in _SAMPLING:
+        profile = profile.with_sampling(_SAMPLING[kind])
+    return SearchMethod(name, proposers, profile, options)
 
 
 def row_names(methods: Sequence[str], weights: Sequence[Path]) -> dict[str, Path | None]:

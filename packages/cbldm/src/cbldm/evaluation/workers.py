@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, Any
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -70,7 +70,7 @@ def _feed(process: "subprocess.Popen[str]", waiting: Any, results: Any, error: I
     """Give tasks to one process until none is left."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with process.stdin, process.stdout:
+    with suppress(BrokenPipeError), process.stdin, process.stdout:  # who has ended takes no last word
         while True:
             try:
                 task = waiting.get_nowait()

@@ -94,6 +94,12 @@ class FolderConfig:
             )
         skipped: list[str] = []
         train, test = (self._decoded(part, files, skipped) for part, files in parts.items())
+        for part, images in (("train", train), ("test", test)):
+            if without := sorted(set(range(len(names))) - set(images.labels.tolist())):
+                raise ValueError(
+                    f"data {self.root}: class {names[without[0]]!r} has no image in {part} that can be read; give it "
+                    "one, or remove its folder"
+                )
         return ImageDataset(self.name or self.root.resolve().name, train, test, names, tuple(skipped))
 
     def _listed(self) -> tuple[tuple[str, ...], dict[str, list[tuple[Path, int]]]]:
@@ -127,6 +133,10 @@ class FolderConfig:
         parts: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
         for label, name in enumerate(names):
             files = list(_files(self.root, (name,)))
+            if len(files) == 1:
+                raise ValueError(
+                    f"data {self.root}: class {name!r} has one image; where no train/ and test/ are given it needs two"
+                )
             order = np.random.RandomState(1993).permutation(len(files))
             tests = set(order[: max(1, round(self.test_share * len(files)))].tolist())
             for index, (path, _) in enumerate(files):
@@ -192,8 +202,8 @@ class FolderConfig:
                 labels.append(label)
         if not labels:
             raise FileNotFoundError(
-                f"data {self.root / part}: no image that can be read ({', '.join(SUFFIXES)}) in its class folders; "
-                "give what holds train/ and test/ as --data.root"
+                f"data {self.root}: no image for {part} that can be read ({', '.join(SUFFIXES)}) in its class folders; "
+                "give what holds train/ and test/, or a folder for every class, as --data.root"
             )
         return images[: len(labels)], {"labels": labels, "skipped": unread}
 

@@ -47,7 +47,7 @@ def resize(
     >>> resize(torch.full((1, 3, 8, 8), 7, dtype=torch.uint8), 16).unique().tolist()
     [7.0]
     """
-    values = images.float()
+    values = images.contiguous().float()
     if images.shape[-2:] == (size, size):
         return values
     return F.interpolate(values, (size, size), mode="bicubic", antialias=True).round_().clamp_(0, 255)
@@ -63,7 +63,7 @@ def normalise(
     """
     centre = values.new_tensor(mean).reshape(-1, 1, 1)
     width = values.new_tensor(std).reshape(-1, 1, 1)
-    return (values / 255 - centre) / width
+    return values.div(255).sub_(centre).div_(width)
 
 
 def augment(
@@ -96,7 +96,6 @@ def augment(
     zero = torch.zeros(count)
     rows = [torch.stack([side * sign, zero, centre[:, 0]], 1), torch.stack([zero, side, centre[:, 1]], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), [count, images.shape[1], size, size], align_corners=False)
-    values = F.grid_sample(
-        images.float(), grid.to(images.device), mode="bicubic", padding_mode="reflection", align_corners=False
-    )
+    values, grid = images.contiguous().float(), grid.to(images.device)
+    values = F.grid_sample(values, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
     return values.clamp_(0, 255)

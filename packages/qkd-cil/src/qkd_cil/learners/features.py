@@ -26,7 +26,7 @@ def features_of(
         images: Any number.
         network: Takes prepared images.
     """
-    parts = images.images.split(learner.schedule.evaluation_batch_size)
+    parts = images.batches(learner.schedule.evaluation_batch_size)
     return torch.cat([network(learner.prepare(part)) for part in parts])
 
 

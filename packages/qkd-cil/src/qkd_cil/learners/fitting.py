@@ -264,7 +264,7 @@ def _optimizer(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.
 
 
 def _inputs(learner: "Learner", images: "LabelledImages", rows: Tensor) -> Tensor:
-    chosen = images.images[rows]
+    chosen = images.at(rows)
     augmentation = learner.schedule.augmentation
     if not augmentation.changes:
         return learner.prepare(chosen)

@@ -85,13 +85,17 @@ class ICaRL(Finetune):
         self.register_buffer("means", torch.zeros(0, self.backbone.dim, device=self.device))
         self.teacher: Teacher | None = None
 
+    def check(self, classes: int) -> None:
+        """The memory must hold an image of every class."""
+        if self.icarl.memory < classes:
+            raise ValueError(
+                f"icarl: a memory of {self.icarl.memory} images is too small for {classes} classes; give one for each "
+                "at least"
+            )
+
     def begin_task(self, task: Task) -> None:
         """Rows for the new classes; from the second task on the network as it is becomes the teacher."""
-        if self.icarl.memory < len(self.classes):
-            raise ValueError(
-                f"icarl: a memory of {self.icarl.memory} images is too small for {len(self.classes)} classes; give "
-                "one for each at least"
-            )
+        self.check(len(self.classes))
         self.teacher = Teacher(self, task) if self.task_count > 1 else None
         super().begin_task(task)
 

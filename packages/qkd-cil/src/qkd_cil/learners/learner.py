@@ -106,6 +106,16 @@ class Learner(nn.Module, ABC):
 
     # ---- what a method fills in
 
+    def check(self, classes: int) -> None:
+        """Before a run: refuse what could only fail in the middle of it.
+
+        Args:
+            classes: How many there will be in the end.
+
+        Raises:
+            ValueError: If the method cannot learn so many, or a part of it cannot be had here.
+        """
+
     def begin_task(self, task: Task) -> None:
         """Before training: the new classes are already in `classes` and `task_sizes`."""
 
@@ -228,6 +238,7 @@ class Learner(nn.Module, ABC):
         """
         config = {
             "format": FORMAT,
+            "method": type(self).__name__,
             "learner": config_to_dict(self.config),
             "backbone": config_to_dict(self.backbone_config),
             "schedule": config_to_dict(self.schedule),

@@ -20,7 +20,7 @@ from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.classical_gates import GateConfig, OracleGateConfig
 from qkd_cil.models.classifier import Classifier, Similarity
 from qkd_cil.models.diagnostics import entropy, gate_diagnostics
-from qkd_cil.models.gate import QuantumGateConfig, task_embedding
+from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
 from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
 
 Sparsity = Literal["l1", "entropy", "none"]
@@ -76,7 +76,9 @@ class QKDConfig:
     routing_learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
-        weights = (self.distillation, self.sparsity_weight, self.ridge)
+        weights = (self.distillation, self.sparsity_weight)
+        if not 0 < self.ridge < math.inf:
+            raise ValueError(f"qkd: ridge {self.ridge}; it must be positive")
         if not all(0 <= weight < math.inf for weight in weights) or min(self.rank, self.routing_steps) < 1:
             raise ValueError("qkd: weights must not be negative, rank and routing_steps must be positive")
         if not 0 < self.routing_learning_rate < math.inf:
@@ -151,6 +153,11 @@ class QKD(Learner):
         self.teacher_features: Tensor | None = None
 
     # ---- the hooks
+
+    def check(self, classes: int) -> None:  # noqa: ARG002
+        """The circuit must run here."""
+        if isinstance(self.gate, QuantumGate):
+            self.gate.check()
 
     def begin_task(self, task: Task) -> None:
         """A new adapter, rows for the new classes, and the teachers' features where they can be kept."""
@@ -258,7 +265,7 @@ class QKD(Learner):
         """Features of the training images as they are, under some adapters."""
         if not adapters:
             return torch.zeros(0, len(task.train), self.backbone.dim, device=self.device)
-        parts = task.train.images.split(max(1, self.schedule.evaluation_batch_size // len(adapters)))
+        parts = task.train.batches(max(1, self.schedule.evaluation_batch_size // len(adapters)))
         return torch.cat([self.backbone.adapted(self.prepare(part), tasks=adapters) for part in parts], dim=1)
 
     @torch.no_grad()

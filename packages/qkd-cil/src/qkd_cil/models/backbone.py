@@ -268,6 +268,10 @@ def _pretrained(config: BackboneConfig) -> "VisionTransformer":
                 "check the tag and the connection, or give a local file as weights"
             ) from error
         raise ValueError(f"backbone {config.name!r}: timm cannot build it: {_first_line(error)}") from error
+    if config.img_size < (side := max(vit.patch_embed.patch_size)):
+        raise ValueError(
+            f"backbone: img_size {config.img_size} is less than a patch, {side} pixels; give larger images"
+        )
     if config.weights not in ("hub", "random"):
         _load_local(vit, EMBEDDED if config.weights == "embedded" else Path(config.weights), config.name)
     return vit

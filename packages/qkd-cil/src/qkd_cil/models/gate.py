@@ -215,15 +215,7 @@ class QuantumGate(Gate):
         count = len(features)
         angles = self.angles(features)
         if self.config.measured and not self.training and not torch.is_grad_enabled():
-            return measured_fidelity(
-                angles,
-                self.task_angles(),
-                self.theta,
-                ending=self.config.ending,
-                noise=self.config.noise,
-                shots=self.config.shots,
-                device=self.config.device,
-            )
+            return self._measured(angles, self.task_angles(), shots=self.config.shots)
         if self.config.task_state == "amplitude":
             states = self._states(angles)
             tasks = self._amplitudes()
@@ -247,6 +239,30 @@ class QuantumGate(Gate):
         if self.config.projection == "first":
             return self.embeddings[:, : self.config.qubits]
         return self.bandwidth * self.task_projection(math.sqrt(self.embeddings.shape[1]) * self.embeddings)
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Run the circuit once.
+
+        Raises:
+            ValueError: If its back end, or the device it is measured on, cannot be had here.
+            ImportError: If PennyLane is missing.
+        """
+        angles = self.theta.new_zeros(1, self.config.qubits)
+        self._states(angles)
+        if self.config.measured:
+            self._measured(angles, angles, shots=0)
+
+    def _measured(self, angles: Tensor, tasks: Tensor, *, shots: int) -> Float[Tensor, "batch task"]:
+        return measured_fidelity(
+            angles,
+            tasks,
+            self.theta,
+            ending=self.config.ending,
+            noise=self.config.noise,
+            shots=shots,
+            device=self.config.device,
+        )
 
     def _states(self, angles: Float[Tensor, "batch qubits"]) -> Float[Tensor, "batch amplitudes"]:
         return statevector(angles, self.theta, ending=self.config.ending, backend=self.config.backend)

@@ -57,10 +57,11 @@ def covariance(gaussians: Gaussians, *, shrinkage: float) -> Float[Tensor, "dim 
 
     Args:
         gaussians: Moments.
-        shrinkage: $\gamma$; above zero it makes the matrix invertible however few the features are.
+        shrinkage: $\gamma$; above zero it makes the matrix invertible however few the features are. Where no class has
+            two features that differ, there is no spread to learn from, and the identity stands for it.
     """
     sigma = gaussians.scatter / gaussians.total
-    ridge = sigma.diagonal().mean() * torch.eye(len(sigma), dtype=sigma.dtype, device=sigma.device)
+    ridge = _or_one(sigma.diagonal().mean()) * torch.eye(len(sigma), dtype=sigma.dtype, device=sigma.device)
     return (1 - shrinkage) * sigma + shrinkage * ridge
 
 
@@ -110,7 +111,7 @@ def affine_map(source: Float[Tensor, "n dim"], target: Float[Tensor, "n dim"], *
     Args:
         source: Features of the images in the one space.
         target: Features of the same images in the other.
-        ridge: $\lambda$.
+        ridge: $\lambda$, above zero; a single image leaves all but the shift as it is.
 
     >>> x = torch.tensor([[0.0], [1.0], [2.0]])
     >>> affine_map(x, x + 3, ridge=0.1)
@@ -119,7 +120,7 @@ def affine_map(source: Float[Tensor, "n dim"], target: Float[Tensor, "n dim"], *
     origin, end = source.mean(dim=0), target.mean(dim=0)
     x, y = source - origin, target - end
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    strength = ridge * x.square().sum() / x.shape[1]
+    strength = _or_one(ridge * x.square().sum() / x.shape[1])
     matrix = identity + torch.linalg.solve(x.T @ x + strength * identity, x.T @ (y - x))
     return Affine(matrix, end - origin @ matrix)
 
@@ -128,3 +129,8 @@ def transport(gaussians: Gaussians, affine: Affine) -> Gaussians:
     """The Gaussians as they are in the space an affine map leads to."""
     matrix, shift = affine
     return Gaussians(gaussians.means @ matrix + shift, matrix.T @ gaussians.scatter @ matrix, gaussians.total)
+
+
+def _or_one(value: Tensor) -> Tensor:
+    """The value, or one in the place of zero."""
+    return torch.where(value > 0, value, torch.ones_like(value))
