@@ -130,6 +130,18 @@ def test_the_terminal_table(result: Recovery) -> None:
     assert len({len(line) for line in longer}) == 1
 
 
+def test_what_a_prompt_shows_is_short(result: Recovery) -> None:
+    """Not the arrays, which fill a notebook and a terminal."""
+    lines = repr(result).splitlines()
+    assert lines[0] == f"{result.target.name}, {result.searched} structures searched:"
+    assert lines[1] == f"  1  {result[0]!r}"
+    assert repr(result[0]).startswith("<Ico 2: 13 atoms, bond 2.8")
+    assert repr(result[0].geometry) == "<Ico 2: 13 atoms>"
+    curve = simulate(ATOMS, SETTINGS)
+    assert repr(curve) == "<simulated: 3000 points from 0 to 29.99 Å, qmin 0.9, qmax 22, qdamp 0.03, qbroad 0>"
+    assert repr(fit(ATOMS, curve, label="a.xyz")).startswith("<a.xyz: 13 atoms, bond 2.8")
+
+
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
     assert verdict(result).startswith(f"Best of {result.searched} structures: Ico 2 with 13 atoms")
     assert "more than a good measurement's noise" not in verdict(result)
