@@ -135,11 +135,11 @@ def test_what_a_prompt_shows_is_short(result: Recovery) -> None:
     lines = repr(result).splitlines()
     assert lines[0] == f"{result.target.name}, {result.searched} structures searched:"
     assert lines[1] == f"  1  {result[0]!r}"
-    assert repr(result[0]).startswith("<Ico 2: 13 atoms, bond 2.8")
+    assert repr(result[0]).startswith("<Ico 2: 13 atoms, bond 2.9")
     assert repr(result[0].geometry) == "<Ico 2: 13 atoms>"
     curve = simulate(ATOMS, SETTINGS)
     assert repr(curve) == "<simulated: 3000 points from 0 to 29.99 Å, qmin 0.9, qmax 22, qdamp 0.03, qbroad 0>"
-    assert repr(fit(ATOMS, curve, label="a.xyz")).startswith("<a.xyz: 13 atoms, bond 2.8")
+    assert repr(fit(ATOMS, curve, label="a.xyz")).startswith("<a.xyz: 13 atoms, bond 2.9")
 
 
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
