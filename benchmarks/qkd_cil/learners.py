@@ -65,8 +65,8 @@ LEARNERS: dict[str, LearnerConfig] = {
     "qkd-cosine": replace(ROBUST, gate=CosineGateConfig()),
     "qkd-paper": PROFILES["paper"],
 }
-PASSES = ("forward", "backward", "judging")
-PARTS = (*PASSES, "judging, else", "data", "alignment", "files", "rest")
+PASSES = ("forward", "backward", "passes to judge")
+PARTS = (*PASSES, "else to judge", "data", "alignment", "rest", "files")
 
 
 @benchmark(package="qkd-cil", name="learners", device="cpu")
@@ -92,9 +92,9 @@ class Stopwatch:
 
     @contextmanager
     def on(self, kind: str) -> Iterator[None]:
-        """Within it the time is of a kind; the network's passes while a learner is judged are `judging`."""
-        if kind == "forward" and "judging, else" in self._stack:
-            kind = "judging"
+        """Within it the time is of a kind; the network's passes while a learner is judged are `passes to judge`."""
+        if kind == "forward" and "else to judge" in self._stack:
+            kind = "passes to judge"
         if kind == "backward" and "alignment" in self._stack:
             kind = "alignment"
         self._charge()
@@ -146,7 +146,7 @@ def measured(name: str) -> dict[str, object]:
         "outside passes, %": round(100 * outside / total, 1),
         "files, s": round(files, 1),
         "peak, MiB": round(_peak()),
-        "before the run, MiB": round(libraries),
+        "of it libraries, MiB": round(libraries),
     }
 
 
@@ -159,7 +159,7 @@ def watched() -> Stopwatch:
         (torch.Tensor, ("backward",), "backward"),
         (methods.Learner, ("prepare",), "data"),
         (fitting, ("_inputs",), "data"),
-        (train, ("evaluate", "_probe"), "judging, else"),
+        (train, ("evaluate", "_probe"), "else to judge"),
         (train, ("_finish", "_checkpoint", "save_state"), "files"),
         (train.Run, ("log",), "files"),
         (mos, ("align",), "alignment"),

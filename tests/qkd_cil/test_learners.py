@@ -350,3 +350,19 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_schedule_out_of_range_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="all must be positive"):
         replace(QUICK, **change)
+
+
+class Own(Finetune):
+    """A method of a user's, which the package cannot rebuild."""
+
+
+def test_a_learner_that_load_cannot_rebuild_says_so(tmp_path: Path) -> None:
+    learner, path = Own(backbone=TINY, schedule=QUICK), tmp_path / "own.safetensors"
+    task = small_scenario().train_tasks[0]
+    learner.fit_task(task)
+    learner.save(path)
+    with pytest.raises(ValueError, match=r"was written by Own, but its config builds a Finetune"):
+        load(path)
+    again = Own(backbone=TINY, schedule=QUICK)
+    again.load_learned_state(load_weights(path)[0])  # the advice helps
+    assert torch.equal(again.predict(task.train.images), learner.predict(task.train.images))

@@ -88,6 +88,11 @@ def load(path: str | Path, *, weights: str | Path | None = None, device: str = "
     if weights is not None:
         backbone = replace(backbone, weights=str(weights))
     learner = config.build(backbone, schedule, seed=saved["seed"], device=device)
+    if (method := saved.get("method", type(learner).__name__)) != type(learner).__name__:
+        raise CheckpointError(
+            f"{path}: was written by {method}, but its config builds a {type(learner).__name__}; build the learner "
+            "yourself and give it load_weights(path)[0] by load_learned_state"
+        )
     try:
         learner.load_learned_state(state)
     except ValueError as error:

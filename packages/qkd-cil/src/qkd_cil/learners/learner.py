@@ -238,6 +238,7 @@ class Learner(nn.Module, ABC):
         """
         config = {
             "format": FORMAT,
+            "method": type(self).__name__,
             "learner": config_to_dict(self.config),
             "backbone": config_to_dict(self.backbone_config),
             "schedule": config_to_dict(self.schedule),
