@@ -132,7 +132,7 @@ def test_the_terminal_table(result: Recovery) -> None:
 
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
     assert verdict(result).startswith(f"Best of {result.searched} structures: Ico 2 with 13 atoms")
-    assert "more than noise" not in verdict(result)
+    assert "more than a good measurement's noise" not in verdict(result)
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
     assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15, model="none")).startswith(
@@ -145,8 +145,8 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
         best = replace(result[0], fit=replace(result[0].fit, rw=rw))
         return verdict(replace(result, candidates=(best,)))
 
-    assert "more than noise" not in words(0.149)
-    assert "more than noise" in words(0.151)
+    assert "more than a good measurement's noise" not in words(0.149)
+    assert "more than a good measurement's noise" in words(0.151)
     assert "may be larger" not in words(0.151)
     result = replace(result, max_atoms=len(result[0].atoms))
     assert "It is as large as any that were searched (up to 13 atoms): the particle may be larger" in words(0.151)
@@ -166,7 +166,7 @@ def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     result = recover(noisy, element="Pt", candidates=20, max_atoms=30, shape="held", model="none")
     assert len(result.plausible) > 1
     assert f"hardly chooses among {len(result.plausible)} structures. Atoms: " in verdict(result)
-    assert "more than noise" in verdict(result)
+    assert "more than a good measurement's noise" in verdict(result)
 
 
 def test_structures_for_other_programs(folder: Path, result: Recovery) -> None:
