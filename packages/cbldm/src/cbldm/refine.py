@@ -76,7 +76,7 @@ class Fit:
     g: Float[np.ndarray, " points"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RefinedStructure:
     """A structure after its refinement.
 
@@ -93,6 +93,10 @@ class RefinedStructure:
     bond_length: float
     fit: Fit
     rw_delta2_zero: float
+
+    def __repr__(self) -> str:
+        """What it is and how well it fits, in a line."""
+        return f"<{self.label}: {len(self.atoms)} atoms, bond {self.bond_length:.3f} Å, Rw {self.rw:.3f}>"
 
     @property
     def rw(self) -> float:
@@ -124,14 +128,25 @@ class Model:
 
     def __call__(self, p: Parameters) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points 5"]]:
         """G (Å⁻²) and its derivatives by scale, dilation, biso, delta2 and qdamp."""
-        parts = [self._group(g, p) * w for g, w in zip(self.pairs.groups, self.weights, strict=True)]
-        f, by_dilation, by_u, by_delta2 = torch.stack(parts).sum(0)
-        rows = torch.stack([f, p.scale * by_dilation, p.scale * by_u / (8 * math.pi**2), p.scale * by_delta2])
-        columns = self.transform(rows).numpy()
+        columns = self.transform(self._rows(p)).numpy()
         if p.qdamp != self.qdamp:  # the transform has the target's
             columns = columns * np.exp((self.qdamp**2 - p.qdamp**2) * self.r**2 / 2)
         g = p.scale * columns[0]
         return g, np.column_stack([*columns, -(self.r**2) * p.qdamp * g])
+
+    def components(self, p: Parameters) -> tuple[Float[np.ndarray, " components"], Float[np.ndarray, "components 4"]]:
+        """The same but for qdamp, by the few numbers that the instrument can tell apart, as the points are weighted.
+
+        The last is zero: there stands what of a measured curve no structure can have.
+        """
+        columns = np.pad(self._rows(p).numpy() @ self.transform.components()[0], ((0, 0), (0, 1)))
+        return p.scale * columns[0], columns.T
+
+    def _rows(self, p: Parameters) -> Float[Tensor, "4 nq"]:
+        """F, which is what the scale multiplies, and the derivatives of the scaled F by dilation, biso and delta2."""
+        parts = [self._group(g, p) * w for g, w in zip(self.pairs.groups, self.weights, strict=True)]
+        f, by_dilation, by_u, by_delta2 = torch.stack(parts).sum(0)
+        return torch.stack([f, p.scale * by_dilation, p.scale * by_u / (8 * math.pi**2), p.scale * by_delta2])
 
     def _group(self, group: PairGroup, p: Parameters) -> Float[Tensor, "4 nq"]:
         q = self.transform.q
@@ -209,10 +224,19 @@ def refine(
     )
     low, high = np.array([limits[column] for column in columns]).T
 
-    # A curve may come in any unit: it is compared in units of its own size, and so is the scale.
-    observed = target.weighted(target.g)
-    unit = target.weighted(model(start._replace(scale=1.0))[0])
-    size, size_at_one = float(np.linalg.norm(observed)), float(np.linalg.norm(unit))
+    def on_points(p: Parameters) -> tuple[np.ndarray, np.ndarray]:
+        g, jacobian = model(p)
+        return target.weighted(g), target.weighted(jacobian.T).T
+
+    # While the instrument stays as it is, its few components say of the misfit what the points do. A curve may come in
+    # any unit: it is compared in units of its own size, and so is the scale.
+    calculated, observed = on_points, target.weighted(target.g)
+    size = float(np.linalg.norm(observed))
+    if "qdamp" not in names:
+        _, seen, total = model.transform.components()
+        calculated, observed = model.components, np.append(seen, math.sqrt(max(0.0, total - float(seen @ seen))))
+    unit = calculated(start._replace(scale=1.0))[0]
+    size_at_one = float(np.linalg.norm(unit))
     if not size_at_one > 1e-100:
         raise ValueError(
             f"G of the structure vanishes from {target.r[0]:g} to {target.r[-1]:g} Å at qdamp {target.qdamp:g} 1/Å; "
@@ -229,23 +253,23 @@ def refine(
         key = values.tobytes()
         if key not in last:
             last.clear()
-            g, jacobian = model(at(values))
-            last[key] = g, target.weighted(jacobian[:, columns].T).T * units / size
+            g, jacobian = calculated(at(values))
+            last[key] = g, jacobian[:, columns] * units / size
         return last[key]
 
     scale = max(1e-3, float(unit @ observed) / (size_at_one * size))
     x0 = np.array(start._replace(scale=scale))[columns]
     width = np.where(np.isfinite(high), high, 1.0) - low
     solution = least_squares(
-        lambda values: (target.weighted(evaluate(values)[0]) - observed) / size,
+        lambda values: (evaluate(values)[0] - observed) / size,
         np.clip(x0, low + 1e-6 * width, high - 1e-6 * width),
         jac=lambda values: evaluate(values)[1],
         bounds=(low, high),
         x_scale="jac",
         max_nfev=100,
     )
-    g, jacobian = evaluate(solution.x)
-    residual = rw(observed, target.weighted(g))
+    g, jacobian = model(at(solution.x))[0], evaluate(solution.x)[1]
+    residual = rw(target.weighted(target.g), target.weighted(g))
     covariance = np.linalg.pinv(jacobian.T @ jacobian) * residual**2 / freedom
     errors = Parameters(*[0.0] * len(Parameters._fields))._replace(
         **dict(zip(names, (units * np.sqrt(np.diag(covariance).clip(min=0))).tolist(), strict=True))

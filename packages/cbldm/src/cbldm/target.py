@@ -167,6 +167,7 @@ class SineTransform:
                 f"{target.name}: {len(target.r)} points up to {target.r[-1]:g} Å with qmax {target.qmax:g} 1/Å are too "
                 f"much for a cluster {dmax:.6g} Å wide; lower --rmax or --qmax, thin its points or look for stray atoms"
             )
+        self._seen_by = target, nodes
         self.q, self.matrix, self.overlap, self._gram = _transform(target, nodes)
         self.total = float(np.square(target.weighted(target.g)).sum())
 
@@ -203,10 +204,16 @@ class SineTransform:
         Returns:
             What takes F to them, keeping $\|G\|$; those of the measured curve; and $\|G^{obs}\|^2$ (all weighted).
         """
-        values, vectors = torch.linalg.eigh(self._gram)
-        kept = values > _UNSEEN * values[-1]
-        root = values[kept].sqrt()
-        return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ self.overlap / root).numpy(), self.total
+        return *_components(*self._seen_by), self.total
+
+
+@lru_cache(maxsize=16)
+def _components(target: Target, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    _, _, overlap, gram = _transform(target, nodes)
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > _UNSEEN * values[-1]
+    root = values[kept].sqrt()
+    return (vectors[:, kept] * root).numpy(), (vectors[:, kept].T @ overlap / root).numpy()
 
 
 @lru_cache(maxsize=16)
