@@ -34,7 +34,7 @@ help: ## list the targets
 
 .PHONY: setup peers lock
 setup: .venv/synced ## install all packages and tools into .venv
-peers: .venv/synced ## add what benchmarks and comparisons are held against: KeOps, torchcfm, DebyeCalculator
+peers: .venv/synced ## add what is held against: KeOps, torchcfm, DebyeCalculator, diffpy.structure, diffpy.srfit
 	$(UV) sync --all-packages --inexact --group peers
 lock: $(UV) ## resolve anew within exclude-newer: uv.lock and requirements.lock
 	$(UV) lock --upgrade

@@ -13,7 +13,10 @@ from papertrio_shared.checkpoint import atomic_write
 from .judge import Record
 from .measures import by_method, figures
 
-COLOURS = ("#1f5fa8", "#c8553d", "#3c8d5a", "#8a5aa8", "#b8892b", "#5b6675")
+COLOURS = (
+    *("#1f5fa8", "#c8553d", "#3c8d5a", "#8a5aa8", "#b8892b"),
+    *("#5b6675", "#53b3c9", "#e08fb4", "#a3b84c", "#23262d"),
+)
 GREY, INK = "#9aa5b1", "#5b6675"
 PICTURES = {
     "rw.png": "Rw of the best of ten: share of the curves (up) that lie below a value (across).",
