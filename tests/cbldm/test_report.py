@@ -130,9 +130,21 @@ def test_the_terminal_table(result: Recovery) -> None:
     assert len({len(line) for line in longer}) == 1
 
 
+def test_what_a_prompt_shows_is_short(result: Recovery) -> None:
+    """Not the arrays, which fill a notebook and a terminal."""
+    lines = repr(result).splitlines()
+    assert lines[0] == f"{result.target.name}, {result.searched} structures searched:"
+    assert lines[1] == f"  1  {result[0]!r}"
+    assert repr(result[0]).startswith("<Ico 2: 13 atoms, bond 2.9")
+    assert repr(result[0].geometry) == "<Ico 2: 13 atoms>"
+    curve = simulate(ATOMS, SETTINGS)
+    assert repr(curve) == "<simulated: 3000 points from 0 to 29.99 Å, qmin 0.9, qmax 22, qdamp 0.03, qbroad 0>"
+    assert repr(fit(ATOMS, curve, label="a.xyz")).startswith("<a.xyz: 13 atoms, bond 2.9")
+
+
 def test_the_verdict_says_when_nothing_explains_the_curve(result: Recovery) -> None:
     assert verdict(result).startswith(f"Best of {result.searched} structures: Ico 2 with 13 atoms")
-    assert "more than noise" not in verdict(result)
+    assert "more than a good measurement's noise" not in verdict(result)
     wave = simulate(ATOMS, SETTINGS)
     wave.g[:] = np.sin(1.3 * wave.r)
     assert verdict(recover(wave, element="Pt", candidates=2, max_atoms=15, model="none")).startswith(
@@ -145,8 +157,8 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
         best = replace(result[0], fit=replace(result[0].fit, rw=rw))
         return verdict(replace(result, candidates=(best,)))
 
-    assert "more than noise" not in words(0.149)
-    assert "more than noise" in words(0.151)
+    assert "more than a good measurement's noise" not in words(0.149)
+    assert "more than a good measurement's noise" in words(0.151)
     assert "may be larger" not in words(0.151)
     result = replace(result, max_atoms=len(result[0].atoms))
     assert "It is as large as any that were searched (up to 13 atoms): the particle may be larger" in words(0.151)
@@ -166,7 +178,7 @@ def test_the_verdict_names_what_the_curve_cannot_tell_apart() -> None:
     result = recover(noisy, element="Pt", candidates=20, max_atoms=30, shape="held", model="none")
     assert len(result.plausible) > 1
     assert f"hardly chooses among {len(result.plausible)} structures. Atoms: " in verdict(result)
-    assert "more than noise" in verdict(result)
+    assert "more than a good measurement's noise" in verdict(result)
 
 
 def test_structures_for_other_programs(folder: Path, result: Recovery) -> None:

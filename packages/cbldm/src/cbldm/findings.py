@@ -37,8 +37,8 @@ def verdict(result: Recovery) -> str:
             f"{strays} What was measured is probably no particle of one metal, or not one of those searched.{limit}"
         )
     hint = limit + (
-        " So large a misfit is more than noise: the particle differs from every structure that was searched, and type "
-        "and size are hints."
+        " So large a misfit is more than a good measurement's noise: the particle differs from every structure that "
+        "was searched, and type and size are hints."
         if best.rw > MORE_THAN_NOISE
         else ""
     )

@@ -15,7 +15,7 @@ MAX_ATOMS = 5000
 """Largest structure: its distances are held in memory at once."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StructureFit(RefinedStructure):
     """A refined structure with the points it was fitted to.
 

@@ -20,6 +20,8 @@ SAME_STRUCTURE = 0.02
 
 SAME_CURVE = 0.1
 """Difference of two fits, as an Rw of one against the other, up to which candidates are one family."""
+_SHOWN = 8
+"""Candidates that are named where a result is printed."""
 SCOPE_RW = 0.5
 """Rw above which the best candidate is no explanation: a quarter of the sum of squares is then left over. Measured
 curves of monometallic particles lie at 0.27 and 0.30, others and noise above 0.65 whatever bond is searched."""
@@ -32,7 +34,7 @@ _AT_LIMIT = 0.002
 """Distance of a dilation from the end of its range at which it is told to have met it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candidate(RefinedStructure):
     """A structure that may explain the curve.
 
@@ -62,7 +64,7 @@ class Candidate(RefinedStructure):
         return self.label.removeprefix(self.type).strip()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recovery(Sequence[Candidate]):
     """The candidates for a curve, best first.
 
@@ -132,6 +134,12 @@ class Recovery(Sequence[Candidate]):
         """The fewest candidates that together have nine tenths of the weight of all that are kept."""
         share = np.cumsum([each.weight for each in self.candidates])
         return self.candidates[: int(np.searchsorted(share, 0.9 * share[-1] - 1e-12)) + 1]
+
+    def __repr__(self) -> str:
+        """The curve and the first candidates, a line for each."""
+        shown = [f"{number:3d}  {each!r}" for number, each in enumerate(self.candidates[:_SHOWN], 1)]
+        more = [f"     and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
+        return "\n".join([f"{self.target.name}, {self.searched} structures searched:", *shown, *more])
 
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it."""

@@ -76,7 +76,7 @@ class Fit:
     g: Float[np.ndarray, " points"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RefinedStructure:
     """A structure after its refinement.
 
@@ -93,6 +93,10 @@ class RefinedStructure:
     bond_length: float
     fit: Fit
     rw_delta2_zero: float
+
+    def __repr__(self) -> str:
+        """What it is and how well it fits, in a line."""
+        return f"<{self.label}: {len(self.atoms)} atoms, bond {self.bond_length:.3f} Å, Rw {self.rw:.3f}>"
 
     @property
     def rw(self) -> float:

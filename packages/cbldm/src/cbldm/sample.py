@@ -27,7 +27,7 @@ SAMPLE_FILES = ("sample_*.xyz",)
 """Names of what `write_samples` writes."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples(Sequence[Atoms]):
     """What a model says of a curve.
 
@@ -45,6 +45,10 @@ class Samples(Sequence[Atoms]):
     atom_count: Float[np.ndarray, " counts"]
     type: dict[str, float]
     seed: int
+
+    def __repr__(self) -> str:
+        """How many there are, and what the model says of the curve."""
+        return f"<{len(self)} structures drawn; likeliest {sample_table(self, rows=3)}>".replace("\n", "; ")
 
     @overload
     def __getitem__(self, index: int) -> Atoms: ...
@@ -229,6 +233,8 @@ def sample_table(found: Samples, rows: int = 5) -> str:
     >>> print(sample_table(said, rows=1))
     atoms: 2 (75 %)
     type:  FCC (90 %)
+    >>> said
+    <0 structures drawn; likeliest atoms: 2 (75 %), 1 (25 %), 0 (0 %); type:  FCC (90 %), BCC (10 %)>
     """
     counts = np.argsort(-found.atom_count, kind="stable")[:rows]
     types = sorted(found.type, key=lambda name: -found.type[name])[:rows]

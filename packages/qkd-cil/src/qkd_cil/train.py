@@ -156,6 +156,8 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"{folder}: another process is at this run; wait for it or give another folder") from error
+        except OSError:
+            pass  # some network file systems lock no folders: there it is up to the user
         yield
     finally:
         os.close(descriptor)

@@ -37,7 +37,7 @@ _LARGEST_SIZE = 12
 _LARGEST_HCP_SIZE = 15
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Geometry:
     """A cluster without element and scale.
 
@@ -55,6 +55,10 @@ class Geometry:
     positions: Float[np.ndarray, "atoms 3"]
     variant: str = ""
     parent: int | None = None
+
+    def __repr__(self) -> str:
+        """What it is, in a line."""
+        return f"<{self.label}: {self.atom_count} atoms>"
 
     @property
     def label(self) -> str:

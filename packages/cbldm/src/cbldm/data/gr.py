@@ -16,7 +16,7 @@ SHORTEST_RANGE = 4.0
 """A fit range shorter than this holds hardly more than a bond and decides nothing, Å."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairDistribution:
     """A pair distribution function G(r) and what is known of how it was measured.
 
@@ -45,6 +45,12 @@ class PairDistribution:
     radiation: Radiation | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     name: str = "G(r)"
+
+    def __repr__(self) -> str:
+        """Its name, its points and what is known of the instrument, in a line."""
+        known = {key: getattr(self, key) for key in ("qmin", "qmax", "qdamp", "qbroad")}
+        told = "".join(f", {key} {value:g}" for key, value in known.items() if value is not None)
+        return f"<{self.name}: {len(self.r)} points from {self.r[0]:g} to {self.r[-1]:g} Å{told}>"
 
     def within(self, rmin: float, rmax: float) -> "PairDistribution":
         """The points from rmin to rmax, both included, of a curve that a structure can be fitted to.
