@@ -167,7 +167,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_twenty_kills_at_random_times_change_no_bit(tmp_path: Path) -> None:
     config = replace(SHORT, steps=(2000, 2000, 2000), log_every=50, checkpoint_every=20)
     folder = begun(tmp_path / "killed", config)
