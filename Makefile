@@ -134,7 +134,7 @@ CBLDM_MODELS_geometry := robust-geometry
 CBLDM_MODELS_random := robust-random
 CBLDM_MODELS_size := robust-size
 CBLDM_SPLITS := geometry random size type instrument $(if $(CURVE_NAMES),experimental)
-CBLDM_TABLES := $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md) $(CBLDM)/evaluate-geometry-baselines/report.md
+CBLDM_TABLES := $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md) $(CBLDM)/evaluate-geometry-baselines/report.md $(CBLDM)/evaluate-geometry-noise/report.md
 evaluated = $(patsubst evaluate-%,%,$(notdir $(@D)))
 models_of = $(if $(CBLDM_MODELS_$(1)),$(if $(SMOKE),robust-smoke,$(CBLDM_MODELS_$(1))))
 weights_of = $(if $(1),--weights $(1:%=$(CBLDM)/models/%))
@@ -145,6 +145,8 @@ $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md): $$(patsubst %,$(CBLDM)/models/%
 CBLDM_BASELINES := $(if $(SMOKE),robust-smoke,robust-geometry robust-distance graph-cvae)
 $(CBLDM)/evaluate-geometry-baselines/report.md: $(CBLDM_BASELINES:%=$(CBLDM)/models/%.trained) | .venv/synced
 	$(BIN)/cbldm evaluate --split geometry --methods model model+search $(call weights_of,$(CBLDM_BASELINES)) $(CBLDM_WORDS) --out $(@D)
+$(CBLDM)/evaluate-geometry-noise/report.md: $(patsubst %,$(CBLDM)/models/%.trained,$(call models_of,geometry)) | .venv/synced
+	$(BIN)/cbldm evaluate --split geometry --noise 0.01 --methods retrieval retrieval+search model+search both+search $(call weights_of,$(call models_of,geometry)) $(CBLDM_WORDS) --out $(@D)
 paper-cbldm: $(CBLDM_RUNS) $(CBLDM_TABLES) ## all splits with all methods, and structures recovered from measured curves (CURVES=folder)
 	@cat $(CBLDM_TABLES:report.md=table.md)
 	@$(TABLES) $(RESULTS)/cbldm --file candidates.csv --figures "type=type" "parameters=parameters" "atoms=atoms" "Rw=rw"
