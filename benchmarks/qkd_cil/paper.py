@@ -38,16 +38,16 @@ class Method:
     words: tuple[str, ...]
     schedule: tuple[str, ...] = ()
     option: str = RATE
-    tried: tuple[str, ...] = ("0.05", "0.15", "0.4")
+    tried: tuple[str, ...] = ("0.05", "0.15", "0.4", "1")
     like: str = ""
 
 
 def _prompts(learner: str) -> Method:
-    return Method((f"learner:{learner}",), schedule=ADAM, tried=("0.001", "0.003", "0.01"))
+    return Method((f"learner:{learner}",), schedule=ADAM, tried=("0.001", "0.003", "0.01", "0.03"))
 
 
 def _gate(*words: str) -> Method:
-    return Method(words, option=ROUTING_RATE, tried=("0.001", "0.003", "0.01"), like="qkd")
+    return Method(words, option=ROUTING_RATE, tried=("0.001", "0.003", "0.01", "0.03"), like="qkd")
 
 
 METHODS = {
@@ -56,7 +56,7 @@ METHODS = {
     "joint": Method(("learner:joint",), tried=(), like="finetune"),
     "lwf": Method(("learner:lwf",)),
     "icarl": Method(("learner:icarl",)),
-    "slca": Method(("learner:slca",), tried=("0.003", "0.01", "0.03")),
+    "slca": Method(("learner:slca",), tried=("0.003", "0.01", "0.03", "0.1")),
     "l2p": _prompts("l2p"),
     "dual-prompt": _prompts("dual-prompt"),
     "coda-prompt": _prompts("coda-prompt"),
