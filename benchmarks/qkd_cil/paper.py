@@ -20,6 +20,7 @@ from papertrio_shared.checkpoint import atomic_write
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "tuning.json"
 TRIAL_SEED = 1992
 RATE, ROUTING_RATE = "--schedule.learning-rate", "--learner.routing-learning-rate"
+RATES, HIGHER = ("0.05", "0.15", "0.4", "1"), ("0.05", "0.15", "0.4", "1", "2.5")
 ADAM = ("--schedule.optimizer", "adam", "--schedule.decay", "constant", "--schedule.weight-decay", "0")
 
 
@@ -31,14 +32,15 @@ class Method:
         words: Its learner and the learner's settings.
         schedule: Settings of the schedule.
         option: The number that is chosen by trial.
-        tried: Its candidates, as many for every method; none where there is nothing to choose.
+        tried: Its candidates, four, and a fifth where the best of four ends the range; none where there is nothing to
+            choose.
         like: Another method, whose learning rate it takes; where it has candidates, these are for another number.
     """
 
     words: tuple[str, ...]
     schedule: tuple[str, ...] = ()
     option: str = RATE
-    tried: tuple[str, ...] = ("0.05", "0.15", "0.4", "1")
+    tried: tuple[str, ...] = RATES
     like: str = ""
 
 
@@ -60,14 +62,14 @@ METHODS = {
     "l2p": _prompts("l2p"),
     "dual-prompt": _prompts("dual-prompt"),
     "coda-prompt": _prompts("coda-prompt"),
-    "aper": Method(("learner:aper",)),
-    "ranpac": Method(("learner:ranpac", "--learner.projection", "2000")),
-    "ease": Method(("learner:ease",)),
-    "mote": Method(("learner:mote",)),
+    "aper": Method(("learner:aper",), tried=HIGHER),
+    "ranpac": Method(("learner:ranpac", "--learner.projection", "2000"), tried=HIGHER),
+    "ease": Method(("learner:ease",), tried=HIGHER),
+    "mote": Method(("learner:mote",), tried=HIGHER),
     "mos": Method(("learner:mos",)),
     "tuna": Method(("learner:tuna",)),
     "qkd-paper": Method(("learner:qkd-paper",)),
-    "qkd": Method(("learner:qkd",)),
+    "qkd": Method(("learner:qkd",), tried=HIGHER),
 }
 GATES = {
     "gate-quantum-4": _gate("learner:qkd", "--learner.gate.qubits", "4"),
