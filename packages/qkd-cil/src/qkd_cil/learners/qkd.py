@@ -15,28 +15,26 @@ from qkd_cil.data.scenario import Task
 from qkd_cil.learners.features import adapter_features
 from qkd_cil.learners.fitting import Batch, Schedule
 from qkd_cil.learners.learner import Learner, Outputs
+from qkd_cil.learners.routing import Sparsity, learn_routing, sparsity_penalty
 from qkd_cil.models.adapter import Adapter
 from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.classical_gates import GateConfig, OracleGateConfig
 from qkd_cil.models.classifier import Classifier, Similarity
-from qkd_cil.models.diagnostics import entropy, gate_diagnostics
+from qkd_cil.models.diagnostics import gate_diagnostics
 from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
 from qkd_cil.models.gaussian import (
+    SHRINKAGE,
     Discriminant,
     Gaussians,
     affine_map,
     discriminant,
     merge,
     moments,
-    sample,
     transport,
 )
 
-Sparsity = Literal["l1", "entropy", "none"]
 Profile = Literal["robust", "paper"]
 Fusion = Literal["logits", "block", "top1"]
-
-GAMMA = 0.1  # shrinkage of the covariance that all classes share
 
 
 @dataclass(frozen=True)
@@ -326,29 +324,22 @@ class QKD(Learner):
 
     def _align(self) -> None:
         """For each adapter the discriminant of all classes in its space."""
-        each = [discriminant(space, shrinkage=GAMMA, own=self.qkd.own_spread) for space in self._spaces()]
+        each = [discriminant(space, shrinkage=SHRINKAGE, own=self.qkd.own_spread) for space in self._spaces()]
         heads = [torch.stack(parts).to(self.means) for parts in zip(*each, strict=True)]
         self.head_weights, self.head_biases, self.head_directions, self.head_offsets = heads
 
     def _route(self) -> None:
         """Teach the gate to tell tasks apart, on draws from the Gaussians of all classes under the first adapter."""
-        space = Gaussians(self.means[0], self.scatter[0], self.totals[0], self.directions[0])
-        trained = [parameter for parameter in self.gate.parameters() if parameter.requires_grad]
-        if not trained:
-            return
-        steps, rate = self.qkd.routing_steps, self.qkd.routing_learning_rate
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
-        numbers = self.generator("routing")
-        for _ in range(steps):
-            targets = torch.randint(len(self.classes), (256,), generator=numbers).to(self.device)
-            alpha = self.gate(sample(space, targets, shrinkage=GAMMA, generator=numbers))
-            loss = F.nll_loss(alpha.clamp_min(1e-12).log(), self.task_of_class[targets])
-            loss = loss + self.qkd.sparsity_weight * sparsity_penalty(alpha, self.qkd.sparsity)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        learn_routing(
+            self.gate,
+            Gaussians(self.means[0], self.scatter[0], self.totals[0], self.directions[0]),
+            self.task_of_class,
+            steps=self.qkd.routing_steps,
+            learning_rate=self.qkd.routing_learning_rate,
+            sparsity=self.qkd.sparsity,
+            sparsity_weight=self.qkd.sparsity_weight,
+            generator=self.generator("routing"),
+        )
 
 
 def distillation_divergence(
@@ -368,20 +359,3 @@ def distillation_divergence(
     """
     teacher = teachers.log_softmax(dim=-1)
     return (teacher.exp() * (teacher - student.log_softmax(dim=-1))).sum(dim=-1).T
-
-
-def sparsity_penalty(alpha: Float[Tensor, "batch task"], kind: Sparsity) -> Float[Tensor, ""]:
-    r"""$\Omega(\alpha)$, mean over the batch: $\lVert\alpha\rVert_1$ (one for every gate), the entropy, or zero.
-
-    Args:
-        alpha: Weights of the tasks.
-        kind: Which.
-
-    >>> sparsity_penalty(torch.tensor([[0.3, 0.7]]), "l1")
-    tensor(1.)
-    """
-    if kind == "l1":
-        return alpha.abs().sum(dim=1).mean()
-    if kind == "entropy":
-        return entropy(alpha).mean()
-    return alpha.new_zeros(())

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+SHRINKAGE = 0.1  # of the covariance that all classes share
+
 
 class Gaussians(NamedTuple):
     """First and second moments of the features of some classes; no image can be told from them.
