@@ -125,12 +125,14 @@ $(CBLDM_MODELS:%=$(CBLDM)/models/%.trained): | .venv/synced
 # How each split is judged: methods, and the models that are asked.
 CBLDM_ALL := retrieval retrieval+search model model+search both both+search
 CBLDM_METHODS_geometry := $(CBLDM_ALL) diffusion+search prior+search
-CBLDM_METHODS_random := retrieval model both
+CBLDM_METHODS_random := retrieval model model+search both both+search
 CBLDM_METHODS_size := $(CBLDM_ALL)
 CBLDM_METHODS_type := retrieval retrieval+search
-CBLDM_METHODS_instrument := retrieval retrieval+search
-CBLDM_METHODS_experimental := retrieval retrieval+search
+CBLDM_METHODS_instrument := retrieval retrieval+search both+search
+CBLDM_METHODS_experimental := retrieval retrieval+search both+search
 CBLDM_MODELS_geometry := robust-geometry
+CBLDM_MODELS_instrument := robust-geometry
+CBLDM_MODELS_experimental := robust-geometry
 CBLDM_MODELS_random := robust-random
 CBLDM_MODELS_size := robust-size
 CBLDM_SPLITS := geometry random size type instrument $(if $(CURVE_NAMES),experimental)
@@ -138,7 +140,8 @@ CBLDM_TABLES := $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md) $(CBLDM)/evaluat
 evaluated = $(patsubst evaluate-%,%,$(notdir $(@D)))
 models_of = $(if $(CBLDM_MODELS_$(1)),$(if $(SMOKE),robust-smoke,$(CBLDM_MODELS_$(1))))
 weights_of = $(if $(1),--weights $(1:%=$(CBLDM)/models/%))
-CBLDM_WORDS = --jobs 4 $(if $(SMOKE),--clusters 2 --max-atoms $(if $(filter size,$(evaluated)),160,20))
+CBLDM_JOBS ?= 4
+CBLDM_WORDS = --jobs $(CBLDM_JOBS) $(if $(SMOKE),--clusters 2 --max-atoms $(if $(filter size,$(evaluated)),160,20))
 .SECONDEXPANSION:
 $(CBLDM_SPLITS:%=$(CBLDM)/evaluate-%/report.md): $$(patsubst %,$(CBLDM)/models/%.trained,$$(call models_of,$$(evaluated))) | .venv/synced
 	$(BIN)/cbldm evaluate --split $(evaluated) --methods $(CBLDM_METHODS_$(evaluated)) $(call weights_of,$(call models_of,$(evaluated))) $(if $(filter experimental,$(evaluated)),--curves $(CURVES)) $(CBLDM_WORDS) --out $(@D)

@@ -54,13 +54,16 @@ def test_a_rough_draw_leads_to_the_cluster() -> None:
     assert found[0].rw < 1e-3
 
 
-def test_draws_are_proposed_as_they_are_too() -> None:
+def test_a_draw_is_proposed_on_the_sites_it_is_near_to_and_as_it_is() -> None:
     random = np.random.default_rng(2)
     near = BOND * TRUTH.positions + 0.02 * random.normal(size=TRUTH.positions.shape)
     samples = drawn(near, types={"Dec": 1.0})
     proposed = FromDraws(samples).propose(select_target(CURVE), Search("Pt", 2.77, 60))
-    assert proposed[0].label == "draw 1"
-    assert proposed[0].geometry is None
+    first, asis = proposed[0], next(each for each in proposed if each.label == "draw 1")
+    assert first.geometry is not None
+    np.testing.assert_allclose(first.geometry.shape, TRUTH.shape, atol=1e-6)
+    assert first.rw < asis.rw
+    assert asis.geometry is None
     assert {each.source for each in proposed} == {"model"}
     assert len(proposed) > 5
     few = FromDraws(samples, max_atoms=20).propose(select_target(CURVE), Search("Pt", 2.77, 60))

@@ -15,7 +15,8 @@ from ase.io import read
 from cbldm import Recovery, SimulationSettings, fit, read_gr, recover, rw, simulate
 from cbldm.data.clusters import build_geometry
 from cbldm.findings import caveats, fit_verdict, table, verdict
-from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, write_candidates, write_fit, write_recovery
+from cbldm.report import COLUMNS, FIT_FILES, RECOVERY_FILES, record, write_candidates, write_fit, write_recovery
+from cbldm.sphere import Sphere
 from matplotlib.image import imread
 from scipy.spatial.distance import pdist
 
@@ -165,6 +166,29 @@ def test_the_words_change_at_their_thresholds(result: Recovery) -> None:
     assert "may be larger" not in words(0.149)
     assert words(0.499).startswith("Best of")
     assert words(0.501).startswith("Outside what I know: none of the")
+
+
+def test_a_larger_sphere_is_told_with_what_to_do(result: Recovery) -> None:
+    sphere = Sphere("fcc", 27.66, 729, replace(result[0].fit, rw=0.157), at_limit=False)
+    found = replace(result, sphere=sphere)
+    assert (
+        "A sphere cut from fcc, 27.7 Å across (some 729 atoms), fits better, with Rw = 0.157: the particle is larger "
+        "than any that were searched (up to 25 atoms); search again with --max-atoms 256."
+    ) in verdict(found)
+    assert record(found, {})["larger_sphere"] == {
+        "lattice": "fcc",
+        "diameter_angstrom": 27.66,
+        "atoms": 729,
+        "rw": 0.157,
+    }
+    assert record(result, {})["larger_sphere"] is None
+    bulk = replace(found, max_atoms=256, sphere=replace(sphere, diameter=60.0, at_limit=True))
+    assert "60.0 Å or more across" in verdict(bulk)
+    assert "clusters of your own may have up to 2000 (--library FOLDER)." in verdict(bulk)
+    lost = replace(bulk, candidates=(replace(result[0], fit=replace(result[0].fit, rw=0.6)),))
+    assert verdict(lost).startswith("Outside what I know")
+    assert "A sphere cut from fcc" in verdict(lost)
+    assert "probably no particle of one metal" not in verdict(lost)
 
 
 def test_the_verdict_says_when_the_bond_met_its_limit(result: Recovery) -> None:

@@ -120,7 +120,7 @@ def test_a_killed_process_leaves_its_answers_behind(run: Path, tmp_path: Path) -
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_kills_at_random_times_change_no_answer_and_leave_no_process(tmp_path: Path, jobs: str) -> None:
     folder, whole, chance = tmp_path / "run", tmp_path / "whole", random.Random(0)
-    words = ["--clusters", "8", "--candidates", "4", "--max-atoms", "40", "--jobs", jobs, "--out"]
+    words = ["--clusters", "7", "--bonds", "12", "--candidates", "4", "--max-atoms", "40", "--jobs", jobs, "--out"]
     command = [sys.executable, "-c", QUICK, "evaluate", *words]
     for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         ended_by(kill, command, folder, chance.uniform(0, 0.5))

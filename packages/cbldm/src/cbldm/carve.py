@@ -1,7 +1,8 @@
 """What a model draws, cut anew from a crystal: of the draw's size and axes, with every atom on a site.
 
-A drawn structure is right about how large and how long a particle is before it is right about any atom. Cut from a
-crystal it is a place where a search for shapes (`cbldm.reshape`) can begin.
+A drawn structure is right about how large and how long a particle is before it is right about any atom (where it is
+nearly, `cbldm.snap` makes it so). Cut from a crystal it is a place where a search for shapes (`cbldm.reshape`) can
+begin.
 """
 
 from itertools import permutations
@@ -35,6 +36,21 @@ def axes_of(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3"]:
     return np.sqrt(np.maximum(values[::-1], 0))
 
 
+def variant_of(kind: StructureType) -> str:
+    """What a cluster cut for a draw is called beside its type; of layers it says which.
+
+    Args:
+        kind: Structure type.
+
+    Returns:
+        The words, from which `cbldm.data.crystals` knows the crystal.
+
+    >>> variant_of("FCC"), variant_of("Twin")
+    ('drawn', 'layers ABCBA, drawn')
+    """
+    return f"layers {_TWIN}, drawn" if kind == "Twin" else "drawn"
+
+
 def carve(kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *, centres: int = 2) -> list[Geometry]:
     """Ellipsoids of a number of atoms, cut from the crystal of a type, their axes along the crystal's in every order.
 
@@ -50,7 +66,7 @@ def carve(kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *,
     >>> [each.atom_count for each in carve("Ico", 13, np.ones(3), centres=1)]
     [13]
     """
-    variant = f"layers {_TWIN}, drawn" if kind == "Twin" else "drawn"
+    variant = variant_of(kind)
     points = crystal_of(Geometry(kind, (), np.zeros((1, 3)), variant)).points
     origin = points[np.linalg.norm(points, axis=1).argmin()]
     lengths = np.maximum(axes, _THINNEST)

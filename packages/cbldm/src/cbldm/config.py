@@ -58,7 +58,8 @@ class TrainConfig:
         checkpoint_every: Steps between two checkpoints.
         limit: A loss above it, or not finite, ends the run.
         device: `"auto"` takes a CUDA device where there is one.
-        threads: Of the CPU; the bits of a run depend on their number.
+        devices: How many share each batch, a process for each.
+        threads: Of the CPU, for each process; the bits of a run depend on their number.
         precision: As Lightning Fabric spells it.
     """
 
@@ -77,11 +78,12 @@ class TrainConfig:
     checkpoint_every: int = 1000
     limit: float = 1e6
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
     threads: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("batch", "learning_rate", "clip", "log_every", "checkpoint_every", "limit", "threads"):
+        for name in ("batch", "learning_rate", "clip", "log_every", "checkpoint_every", "limit", "devices", "threads"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0")
         for name in ("warmup", "weight_decay", "validation"):
@@ -89,6 +91,8 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}: give 0 or more")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay = {self.average_decay}: give a number in [0, 1)")
+        if self.batch % self.devices:
+            raise ValueError(f"batch = {self.batch}: give a multiple of the {self.devices} devices that share it")
         stages = self.profile.stages
         if len(self.steps) != len(stages) or min(self.steps) < 0 or not any(self.steps):
             given = " ".join(map(str, self.steps))

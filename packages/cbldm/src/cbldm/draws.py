@@ -1,4 +1,4 @@
-"""What a model draws for a curve, as candidates: as it was drawn, and cut anew from the crystals it may have meant."""
+"""What a model draws for a curve, as candidates: as drawn, laid on the sites of crystals, and cut anew from them."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +16,7 @@ from .pairs import Pairs, pairs_of
 from .profiles import Profile
 from .proposals import Proposal, Search
 from .sample import Samples, sample
+from .snap import snap
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target
 from .threads import in_threads
@@ -62,7 +63,7 @@ class FromDraws:
         return found
 
     def propose(self, target: Target, search: Search) -> list[Proposal]:
-        """Each draw at the dilation that fits best; and clusters of its size and axes, cut from the likely crystals."""
+        """The best draws as they are, and clusters of the likely crystals: on the sites nearest, or of like axes."""
         likely = max(self.samples.type, key=lambda name: self.samples.type[name], default="drawn")
 
         def one(numbered: tuple[int, tuple[Atoms, Pairs]]) -> Proposal:
@@ -116,7 +117,7 @@ def draw(
 
 
 def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Target, search: Search) -> list[Proposal]:
-    """Clusters cut from crystals, of the numbers of atoms and the axes of draws.
+    """Clusters cut from crystals: the sites nearest to the atoms of draws, and ellipsoids of their size and axes.
 
     Args:
         drawn: The draws.
@@ -133,8 +134,9 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
     geometries: dict[bytes, Geometry] = {}
     for each in drawn:
         for kind in kinds if len(each.atoms) >= MIN_ATOMS else []:
-            axes = axes_of(each.atoms.positions) * each.start.dilation / search.bond
-            for geometry in carve(kind, len(each.atoms), axes):  # type: ignore[arg-type]
+            x = each.atoms.positions * each.start.dilation / search.bond
+            laid = snap(kind, x)  # type: ignore[arg-type]
+            for geometry in [*([laid] if laid else []), *carve(kind, len(x), axes_of(x))]:  # type: ignore[arg-type]
                 geometries.setdefault(geometry.positions.round(3).tobytes(), geometry)
 
     def one(geometry: Geometry) -> Proposal:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from .data.clusters import MAX_ATOMS
 from .fit import StructureFit
 from .posterior import Distribution
+from .proposals import MAX_OWN_ATOMS
 from .rank import MORE_THAN_NOISE, Candidate, Recovery
 from .refine import RefinedStructure
 from .target import Target
@@ -31,10 +33,11 @@ def verdict(result: Recovery) -> str:
         else ""
     )
     if not result.in_scope:
+        unknown = " What was measured is probably no particle of one metal, or not one of those searched."
         strays = f" Its atoms stray as in a liquid (Biso {best.fit.parameters.biso:.1f} Å²)." if result.molten else ""
         return (
             f"Outside what I know: none of the {result.searched} structures explains this curve. The best is {found}."
-            f"{strays} What was measured is probably no particle of one metal, or not one of those searched.{limit}"
+            f"{strays}{_larger(result) or unknown}{limit}"
         )
     hint = limit + (
         " So large a misfit is more than a good measurement's noise: the particle differs from every structure that "
@@ -42,10 +45,7 @@ def verdict(result: Recovery) -> str:
         if best.rw > MORE_THAN_NOISE
         else ""
     )
-    if best.rw > MORE_THAN_NOISE and len(best.atoms) >= NEAR_LARGEST * result.max_atoms:
-        hint += (
-            f" It is as large as any that were searched (up to {result.max_atoms} atoms): the particle may be larger."
-        )
+    hint += _larger(result)
     moved = f" With atoms moved ({best.relaxed.moved:.2f} Å rms) Rw = {best.relaxed.rw:.3f}." if best.relaxed else ""
     several = len(result.plausible)
     unsure = f" The curve hardly chooses among {several} structures." if several > 1 else ""
@@ -53,6 +53,26 @@ def verdict(result: Recovery) -> str:
         f"Best of {result.searched} structures: {found}.{moved}{unsure} Atoms: {shares(result.atom_count)}. "
         f"Type: {shares(result.structure_type)}.{hint}"
     )
+
+
+def _larger(result: Recovery) -> str:
+    """What speaks for a particle larger than those searched, and what to do then; nothing where nothing does."""
+    best, sphere, largest = result[0], result.sphere, result.max_atoms
+    if sphere is not None:
+        more = "or more " if sphere.at_limit else ""
+        further = (
+            f"search again with --max-atoms {MAX_ATOMS}."
+            if largest < MAX_ATOMS
+            else f"clusters of your own may have up to {MAX_OWN_ATOMS} (--library FOLDER)."
+        )
+        return (
+            f" A sphere cut from {sphere.lattice}, {sphere.diameter:.1f} Å {more}across (some {sphere.atoms} atoms), "
+            f"fits better, with Rw = {sphere.fit.rw:.3f}: the particle is larger than any that were searched (up to "
+            f"{largest} atoms); {further}"
+        )
+    if best.rw > MORE_THAN_NOISE and len(best.atoms) >= NEAR_LARGEST * largest:
+        return f" It is as large as any that were searched (up to {largest} atoms): the particle may be larger."
+    return ""
 
 
 def shares(distribution: Distribution[int] | Distribution[str], *, level: float = 0.9, most: int = 4) -> str:

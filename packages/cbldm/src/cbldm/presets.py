@@ -57,8 +57,8 @@ PRESETS: dict[str, TrainConfig] = {
     "robust-size": replace(_GEOMETRY, data=CurveSource(library="extended", split="size")),
     "robust-random": TrainConfig(
         profile=Robust(rows=48, depth=2, decoder_width=64),
-        data=CurveSource(split="random", distinct=40_000),
-        steps=(2500, 5000, 1200),
+        data=CurveSource(split="random", distinct=120_000),
+        steps=(6000, 16_000, 3000),
         batch=96,
         learning_rate=1.5e-3,
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -13,6 +13,9 @@ from .posterior import Distribution, posterior_weights
 from .refine import Parameters, RefinedStructure
 from .relax import Relaxed
 from .target import Target
+
+if TYPE_CHECKING:
+    from .sphere import Sphere
 
 BEGINNING = Parameters()
 SAME_STRUCTURE = 0.02
@@ -79,6 +82,7 @@ class Recovery(Sequence[Candidate]):
         atom_count: How likely each number of atoms is, were one of the structures that were refined the true one.
         structure_type: How likely each structure type is, likewise.
         max_atoms: Largest cluster that was tried, one's own left out.
+        sphere: Of a crystal, larger than that, where one fits better than all candidates.
     """
 
     candidates: tuple[Candidate, ...]
@@ -91,6 +95,7 @@ class Recovery(Sequence[Candidate]):
     atom_count: Distribution[int]
     structure_type: Distribution[str]
     max_atoms: int
+    sphere: "Sphere | None" = None
 
     @overload
     def __getitem__(self, index: int) -> Candidate: ...

@@ -23,6 +23,7 @@ from .refine import Delta2, Qdamp, refine_structure
 from .relax import RESTRAINT, relax
 from .reshape import reshape
 from .sample import load_profile
+from .sphere import larger_sphere
 from .stages import stage
 from .target import FIT_SETTINGS, FitSettings, Target, select_target
 from .threads import in_threads
@@ -72,7 +73,8 @@ def recover(
     draws and clusters cut from crystals to have their size and axes. The best of both are refined in stages
     (scale, dilation and Biso; then delta2; qdamp if asked), and what is left after removing duplicates is ranked by Rw
     with a penalty for free parameters. Around the best, shapes that no library has are searched on the sites of their
-    crystals. Last, and as a figure of its own, the atoms of the best are moved.
+    crystals. Then, and as a figure of its own, the atoms of the best are moved. Last, spheres cut from crystals tell
+    whether the particle is larger than what was searched.
 
     Args:
         gr: Measured curve.
@@ -153,6 +155,9 @@ def recover(
     kept = found[:candidates]
     if positions == "relax":
         kept = _relax(kept, target, search, restraint)
+    sphere = None
+    if kept[0].rw > _EXPLAINED:
+        sphere = larger_sphere(target, kept[0], bond=start, max_atoms=max_atoms, dilations=search.dilations)
     return Recovery(
         tuple(kept),
         target,
@@ -164,6 +169,7 @@ def recover(
         Distribution([(len(each.atoms), each.weight) for each in found]),
         Distribution([(each.type, each.weight) for each in found]),
         max_atoms,
+        sphere,
     )
 
 

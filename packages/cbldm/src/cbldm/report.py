@@ -106,7 +106,7 @@ def record(result: Recovery, request: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         What `recovery.json` holds.
     """
-    best = result[0]
+    best, sphere = result[0], result.sphere
     return {
         "curve": result.target.name,
         "version": version("cbldm"),
@@ -122,6 +122,13 @@ def record(result: Recovery, request: Mapping[str, Any]) -> dict[str, Any]:
             "rw": round(best.rw, 5),
             "rw_moved": round(best.relaxed.rw, 5) if best.relaxed else None,
             "weight": round(best.weight, 5),
+        },
+        "larger_sphere": sphere
+        and {
+            "lattice": sphere.lattice,
+            "diameter_angstrom": round(sphere.diameter, 3),
+            "atoms": sphere.atoms,
+            "rw": round(sphere.fit.rw, 5),
         },
         "atom_count": {str(count): round(share, 5) for count, share in result.atom_count.items()},
         "structure_type": {kind: round(share, 5) for kind, share in result.structure_type.items()},

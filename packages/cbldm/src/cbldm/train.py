@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from papertrio_shared.checkpoint import CheckpointError, load_state, load_weights, save_state, save_weights
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .config import TrainConfig
+from .devices import fabric_of, is_first, part_of
 from .examples import ExampleSource
 from .profiles import Examples, Profile
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
@@ -53,14 +51,15 @@ class Trainer:
         self.profile: Profile = config.profile.build()
         self._wrapped = self.fabric.setup_module(_Loss(self.profile))
         self._average = AveragedModel(self.profile, multi_avg_fn=_mean_of(config.average_decay))
-        self.source = ExampleSource(
-            config.data,
-            self.profile,
-            batch=config.batch,
-            validation=config.validation,
-            seed=config.seed,
-            device=self.fabric.device,
-        )
+        with self.fabric.rank_zero_first(local=True):  # which makes the training set
+            self.source = ExampleSource(
+                config.data,
+                self.profile,
+                batch=config.batch,
+                validation=config.validation,
+                seed=config.seed,
+                device=self.fabric.device,
+            )
         self.steps_done = 0
         self._stage = ""
         self._optimizer: Any = None
@@ -87,19 +86,22 @@ class Trainer:
             self._means = {}
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _pace(k, length, self.config.warmup)
-        examples = self.source(self.steps_done)
-        stream = generator(self.config.seed, f"step {self.steps_done}")
+        rank = self.fabric.global_rank
+        examples = part_of(self.source(self.steps_done), rank, self.fabric.world_size)
+        name = f"step {self.steps_done}"
+        stream = generator(self.config.seed, f"{name} of process {rank}" if rank else name)
         figures = self._wrapped(stage, examples, stream, k / length)
         self._optimizer.zero_grad()
         self.fabric.backward(figures["loss"])
         self.fabric.clip_gradients(self._wrapped, self._optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
-        loss = float(figures["loss"].detach())
+        means = {name: float(self.fabric.all_reduce(each.detach())) for name, each in figures.items()}  # type: ignore[arg-type]
+        loss = means["loss"]
         if math.isfinite(loss):
             self._optimizer.step()
             self._average.update_parameters(self.profile)
         self.steps_done += 1
-        for name, value in figures.items():
-            self._means.setdefault(name, RunningMean()).update(float(value.detach()))
+        for name, value in means.items():
+            self._means.setdefault(name, RunningMean()).update(value)
         return loss
 
     def figures(self) -> dict[str, float]:
@@ -191,27 +193,6 @@ def _pace(k: int, length: int, warmup: int) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * k / length))
 
 
-def fabric_of(config: TrainConfig) -> "Fabric":
-    """Lightning Fabric for a run.
-
-    Args:
-        config: Of the run.
-
-    Returns:
-        Fabric on one device.
-
-    Raises:
-        ValueError: If the config asks for a device that is not there.
-    """
-    from lightning_fabric import Fabric  # takes seconds to import
-
-    found = torch.cuda.is_available()
-    if config.device == "cuda" and not found:
-        raise ValueError("device = cuda: torch finds no CUDA device; use cpu, or auto")
-    device = config.device if config.device != "auto" else "cuda" if found else "cpu"
-    return Fabric(accelerator=device, devices=1, precision=config.precision)
-
-
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     """So many threads, and no denormal numbers, which Adam's moments of a dead unit would become."""
@@ -249,8 +230,8 @@ def train(config: TrainConfig, folder: Path) -> Path:
         raise ValueError(f"{folder}: holds a run already: give another folder, or go on with --resume {folder}")
     with _threads(config.threads):
         trainer = Trainer(config)
-        with Run.create(folder, config) as run:
-            _go_on(trainer, run)
+        with Run.create(folder, config) if is_first() else nullcontext() as run:
+            _go_on(trainer, run, folder)
     return folder
 
 
@@ -285,9 +266,10 @@ def resume(folder: Path) -> Path:
                 raise CheckpointError(
                     f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back"
                 ) from error
-            _save_weights(trainer, folder)
-        with Run.resume(folder, step=trainer.steps_done) as run:
-            _go_on(trainer, run)
+            if is_first():
+                _save_weights(trainer, folder)
+        with Run.resume(folder, step=trainer.steps_done) if is_first() else nullcontext() as run:
+            _go_on(trainer, run, folder)
     return folder
 
 
@@ -322,28 +304,29 @@ def run_config(folder: Path) -> TrainConfig:
     return dict_to_config(read_config(folder), TrainConfig)
 
 
-def _go_on(trainer: Trainer, run: Run) -> None:
-    config, folder = trainer.config, run.folder
+def _go_on(trainer: Trainer, run: Run | None, folder: Path) -> None:
+    """To the last step; without a run, as one of several processes that only take part in the steps."""
+    config, left = trainer.config, range(trainer.steps_done, trainer.config.total_steps)
+    shown: Any = progress(left, "train", config.total_steps, trainer.steps_done) if run else nullcontext(left)
     try:
-        with progress(
-            range(trainer.steps_done, config.total_steps), "train", config.total_steps, trainer.steps_done
-        ) as steps:
+        with shown as steps:
             for _ in steps:
                 loss = trainer.step()
                 if not math.isfinite(loss) or loss > config.limit:
                     raise DivergedError(f"the loss blew up ({loss:.6g}, the limit is {config.limit:.6g})")
                 done = trainer.steps_done
                 last = done == config.total_steps
-                if last or done % config.log_every == 0:
+                if run and (last or done % config.log_every == 0):
                     row = trainer.figures()
                     run.log(done, **row)
-                    shown = [name for name in ("loss", "unseen/loss", "unseen/count_right") if name in row]
-                    steps.set_postfix({name: f"{row[name]:.3g}" for name in shown})
+                    told = [name for name in ("loss", "unseen/loss", "unseen/count_right") if name in row]
+                    steps.set_postfix({name: f"{row[name]:.3g}" for name in told})
                 if last or done % config.checkpoint_every == 0:
                     if not trainer.is_finite():
                         raise DivergedError("the weights blew up (not finite)")
-                    _save_weights(trainer, folder)  # first: if killed in between, the checkpoint is the older
-                    save_state(folder / CHECKPOINT, trainer.state_dict())
+                    if run:
+                        _save_weights(trainer, folder)  # first: if killed in between, the checkpoint is the older
+                        save_state(folder / CHECKPOINT, trainer.state_dict())
     except DivergedError as error:
         raise DivergedError(f"{folder}: {error} at step {trainer.steps_done}: {_last_good(folder)}") from None
 
