@@ -12,12 +12,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import qkd_cil
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.metrics import bootstrap_interval
@@ -33,18 +34,50 @@ from qkd_cil.models.classical_gates import (
     GateConfig,
     MLPGateConfig,
     OracleGateConfig,
+    UniformGate,
     UniformGateConfig,
 )
 from qkd_cil.models.gate import Gate, QuantumGateConfig
 from qkd_cil.models.gaussian import Gaussians
 from qkd_cil.plots import save
 from qkd_cil.train import read_run_config
+from torch import Tensor
 
 from benchmarks.tables import cell, origins
 
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "gate-tuning.json"
 RATES = (0.001, 0.003, 0.01, 0.03)
-GATES: dict[str, GateConfig] = {
+
+
+@dataclass(frozen=True)
+class AloneConfig:
+    """One adapter answers alone.
+
+    Args:
+        which: Its place, from the end if negative.
+    """
+
+    which: int
+
+    def build(self, dim: int, *, generator: torch.Generator) -> "AloneGate":  # noqa: ARG002
+        """The gate, before its first task."""
+        return AloneGate(dim, self.which)
+
+
+class AloneGate(UniformGate):
+    """All weight on one adapter."""
+
+    def __init__(self, dim: int, which: int) -> None:
+        super().__init__(dim)
+        self.which = which
+
+    def weights(self, features: Tensor, task: int | None) -> Tensor:
+        """One for this adapter."""
+        alike = super().weights(features, task)
+        return F.one_hot(torch.tensor(range(self.task_count)[self.which]), self.task_count).to(alike).expand_as(alike)
+
+
+GATES: dict[str, GateConfig | AloneConfig] = {
     "quantum, 3 qubits": QuantumGateConfig(qubits=3),
     "quantum, 4 qubits": QuantumGateConfig(qubits=4),
     "quantum, 6 qubits": QuantumGateConfig(),
@@ -56,9 +89,12 @@ GATES: dict[str, GateConfig] = {
     "MLP": MLPGateConfig(),
     "attention": AttentionGateConfig(),
     "equal weights": UniformGateConfig(),
+    "the first adapter alone": AloneConfig(0),
+    "the newest adapter alone": AloneConfig(-1),
     "the true task": OracleGateConfig(),
 }
-AGAINST, EQUAL, TRUE = "cosine", "equal weights", "the true task"
+OURS, AGAINST, TRUE = "quantum, 6 qubits", "cosine", "the true task"
+LINEAR = f"{OURS}; linear discriminants"
 
 Tried = dict[str, dict[str, float]]
 Row = dict[str, object]
@@ -99,7 +135,7 @@ class Lent:
         self.learner.gate = gate
         return qkd_cil.evaluate(self.learner, self.scenario.test_seen(self.scenario.train_tasks[-1]), kept=self.kept)
 
-    def teach(self, config: GateConfig, rate: float) -> Gate:
+    def teach(self, config: GateConfig | AloneConfig, rate: float) -> Gate:
         """A gate that learns the tasks one after another, as in a run."""
         learner, settings = self.learner, self.learner.qkd
         gate = config.build(learner.backbone.dim, generator=generator(learner.seed, "gate of task -1"))
@@ -126,7 +162,7 @@ class Lent:
         return gate.eval()
 
 
-def has_choice(config: GateConfig) -> bool:
+def has_choice(config: GateConfig | AloneConfig) -> bool:
     """Whether there is anything to teach."""
     return any(parameter.requires_grad for parameter in config.build(16, generator=torch.Generator()).parameters())
 
@@ -151,6 +187,10 @@ def side_by_side(folders: Sequence[Path], tried: Tried) -> dict[str, list[Evalua
         lent = Lent.of(folder)
         for name, config in progress(list(GATES.items()), folder.name):
             found[name].append(lent.evaluate(lent.teach(config, float(_rate(tried, name) or 3e-3))))
+        lent.learner.qkd = replace(lent.learner.qkd, own_spread=0.0)
+        lent.learner.align()
+        gate = lent.teach(GATES[OURS], float(_rate(tried, OURS) or 3e-3))
+        found.setdefault(LINEAR, []).append(lent.evaluate(gate))
     return found
 
 
@@ -165,7 +205,7 @@ def table(found: dict[str, list[Evaluation]], tried: Tried) -> str:
             {
                 "gate": name,
                 "learning rate": _rate(tried, name) or "–",
-                "routing": cell([100 * (one.routing_accuracy or 0) for one in each]) if name != EQUAL else "–",
+                "routing": cell([100 * (one.routing_accuracy or 0) for one in each]) if _routes(name) else "–",
                 "last accuracy": cell([100 * one.accuracy for one in each]),
                 f"more than {AGAINST}": f"{100 * gain.value:+.2f} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})",
                 "entropy": f"{np.mean([each or 0.0 for each in entropies]):.2f}",
@@ -182,8 +222,8 @@ def picture(found: dict[str, list[Evaluation]]) -> Figure:
     figure = Figure(figsize=(9, 0.36 * len(found) + 1.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for place, (name, each) in enumerate(found.items()):
-        colour = "C0" if name.startswith("quantum") else "C1" if name not in (EQUAL, TRUE) else "C7"
-        if name not in (EQUAL, TRUE):
+        colour = "C0" if name.startswith("quantum") else "C1" if _routes(name) else "C7"
+        if _routes(name) and name != TRUE:
             left.plot([100 * (one.routing_accuracy or 0) for one in each], [place] * len(each), "o", color=colour)
         right.plot([100 * one.accuracy for one in each], [place] * len(each), "o", color=colour)
     left.set_yticks(range(len(found)), list(found))
@@ -193,6 +233,11 @@ def picture(found: dict[str, list[Evaluation]]) -> Figure:
     for axes in (left, right):
         axes.grid(axis="both", alpha=0.3)
     return figure
+
+
+def _routes(name: str) -> bool:
+    """Whether the gate is meant to tell tasks apart."""
+    return not isinstance(GATES.get(name), UniformGateConfig | AloneConfig)
 
 
 def _rate(tried: Tried, name: str) -> str:

@@ -165,7 +165,7 @@ def watched() -> Stopwatch:
         (mos, ("align",), "alignment"),
         (slca, ("align",), "alignment"),
         (tuna, ("align",), "alignment"),
-        (methods.QKD, ("_route", "_align", "_update_moments"), "alignment"),
+        (methods.QKD, ("_route", "align", "_update_moments"), "alignment"),
     ):
         for name in names:
             watch.watch(owner, name, kind)

@@ -9,7 +9,7 @@ from qkd_cil import Schedule
 from qkd_cil.data.scenario import ScenarioConfig
 from qkd_cil.learners.qkd import QKDConfig
 from qkd_cil.learners.simple_cil import SimpleCILConfig
-from qkd_cil.models.classical_gates import OracleGateConfig, UniformGateConfig
+from qkd_cil.models.classical_gates import CosineGateConfig, OracleGateConfig, UniformGateConfig
 from qkd_cil.models.gate import QuantumGateConfig
 from qkd_cil.presets import PRESETS
 from qkd_cil.train import run
@@ -17,9 +17,10 @@ from qkd_cil.train import run
 from benchmarks.qkd_cil import gates
 
 FEW = {
-    "quantum": QuantumGateConfig(),
-    "cosine": gates.GATES["cosine"],
-    gates.EQUAL: UniformGateConfig(),
+    gates.OURS: QuantumGateConfig(),
+    gates.AGAINST: CosineGateConfig(),
+    "equal weights": UniformGateConfig(),
+    "the newest adapter alone": gates.AloneConfig(-1),
     gates.TRUE: OracleGateConfig(),
 }
 
@@ -49,6 +50,9 @@ def test_a_gate_taught_anew_is_much_like_that_of_the_run(runs: Path) -> None:
     assert anew.chosen is not None
     assert (own.predictions == anew.predictions).double().mean() > 0.9
     assert lent.evaluate(lent.teach(OracleGateConfig(), 1.0)).routing_accuracy == 1.0
+    alone = lent.evaluate(lent.teach(gates.AloneConfig(-1), 1.0))
+    assert alone.routing is not None
+    assert alone.routing.tolist() == [[0.0, 0.0, 1.0]] * 3
 
 
 def test_the_table_has_a_row_for_each_gate(
@@ -57,7 +61,7 @@ def test_the_table_has_a_row_for_each_gate(
     monkeypatch.setattr(gates, "GATES", FEW)
     assert gates.main([str(runs / "digits-b0-inc2_qkd" / "1993"), "--out", str(tmp_path)]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:6]] == list(FEW)
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:8]] == [*FEW, gates.LINEAR]
     assert "+0.00 (+0.00 to +0.00)" in rows[3]
     assert (tmp_path / "gates.md").read_text(encoding="utf-8").splitlines()[0] == rows[0]
     assert (tmp_path / "gates.png").stat().st_size > 1000

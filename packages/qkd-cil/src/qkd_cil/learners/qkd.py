@@ -239,7 +239,7 @@ class QKD(Learner):
         if self.qkd.alignment == "gaussian" or self.qkd.gate_gradient == "routing":
             self._update_moments(features, self.positions(task.train.labels))
         if self.qkd.alignment == "gaussian":
-            self._align()
+            self.align()
         if self.qkd.gate_gradient == "routing" and index:
             with torch.enable_grad():
                 self._route()
@@ -262,6 +262,13 @@ class QKD(Learner):
     def classify_of_task(self, features: Tensor, task: int) -> Outputs:
         """The same; the oracle gate looks at the task."""
         return self._classify(features, task)
+
+    @torch.no_grad()
+    def align(self) -> None:
+        """From what is kept of the classes, the discriminant of each adapter; every task ends with it."""
+        each = [discriminant(space, shrinkage=SHRINKAGE, own=self.qkd.own_spread) for space in self._spaces()]
+        heads = [torch.stack(parts).to(self.means) for parts in zip(*each, strict=True)]
+        self.head_weights, self.head_biases, self.head_directions, self.head_offsets = heads
 
     def discriminants(self) -> Discriminant:
         """What every adapter judges by where they are aligned, adapter by adapter."""
@@ -321,12 +328,6 @@ class QKD(Learner):
         """What is kept of all classes in each adapter's space."""
         kept = (self.means, self.scatter, self.totals, self.directions)
         return [Gaussians(*(part.double() for part in space)) for space in zip(*kept, strict=True)]
-
-    def _align(self) -> None:
-        """For each adapter the discriminant of all classes in its space."""
-        each = [discriminant(space, shrinkage=SHRINKAGE, own=self.qkd.own_spread) for space in self._spaces()]
-        heads = [torch.stack(parts).to(self.means) for parts in zip(*each, strict=True)]
-        self.head_weights, self.head_biases, self.head_directions, self.head_offsets = heads
 
     def _route(self) -> None:
         """Teach the gate to tell tasks apart, on draws from the Gaussians of all classes under the first adapter."""
