@@ -19,7 +19,8 @@ from papertrio_shared.checkpoint import atomic_write
 
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "tuning.json"
 TRIAL_SEED = 1992
-RATE, ROUTING_RATE = "--schedule.learning-rate", "--learner.routing-learning-rate"
+RATE = "--schedule.learning-rate"
+RATES, HIGHER = ("0.05", "0.15", "0.4", "1"), ("0.05", "0.15", "0.4", "1", "2.5")
 ADAM = ("--schedule.optimizer", "adam", "--schedule.decay", "constant", "--schedule.weight-decay", "0")
 
 
@@ -30,24 +31,19 @@ class Method:
     Attributes:
         words: Its learner and the learner's settings.
         schedule: Settings of the schedule.
-        option: The number that is chosen by trial.
-        tried: Its candidates, as many for every method; none where there is nothing to choose.
-        like: Another method, whose learning rate it takes; where it has candidates, these are for another number.
+        tried: Its candidate learning rates: four, a fifth where the best of four ends the range, none where there is
+            nothing to choose.
+        like: Another method, whose learning rate it takes.
     """
 
     words: tuple[str, ...]
     schedule: tuple[str, ...] = ()
-    option: str = RATE
-    tried: tuple[str, ...] = ("0.05", "0.15", "0.4", "1")
+    tried: tuple[str, ...] = RATES
     like: str = ""
 
 
 def _prompts(learner: str) -> Method:
     return Method((f"learner:{learner}",), schedule=ADAM, tried=("0.001", "0.003", "0.01", "0.03"))
-
-
-def _gate(*words: str) -> Method:
-    return Method(words, option=ROUTING_RATE, tried=("0.001", "0.003", "0.01", "0.03"), like="qkd")
 
 
 METHODS = {
@@ -60,30 +56,20 @@ METHODS = {
     "l2p": _prompts("l2p"),
     "dual-prompt": _prompts("dual-prompt"),
     "coda-prompt": _prompts("coda-prompt"),
-    "aper": Method(("learner:aper",)),
-    "ranpac": Method(("learner:ranpac", "--learner.projection", "2000")),
-    "ease": Method(("learner:ease",)),
-    "mote": Method(("learner:mote",)),
+    "aper": Method(("learner:aper",), tried=HIGHER),
+    "ranpac": Method(("learner:ranpac", "--learner.projection", "2000"), tried=HIGHER),
+    "ease": Method(("learner:ease",), tried=HIGHER),
+    "mote": Method(("learner:mote",), tried=HIGHER),
     "mos": Method(("learner:mos",)),
     "tuna": Method(("learner:tuna",)),
     "qkd-paper": Method(("learner:qkd-paper",)),
-    "qkd": Method(("learner:qkd",)),
+    "qkd": Method(("learner:qkd",), tried=HIGHER),
 }
-GATES = {
-    "gate-quantum-4": _gate("learner:qkd", "--learner.gate.qubits", "4"),
-    "gate-quantum-6": _gate("learner:qkd", "--learner.gate.qubits", "6"),
-    "gate-quantum-8": _gate("learner:qkd", "--learner.gate.qubits", "8"),
-    "gate-cosine": _gate("learner:qkd-cosine"),
-    "gate-mlp": _gate("learner:qkd-mlp"),
-    "gate-attention": _gate("learner:qkd-attention"),
-    "gate-uniform": Method(("learner:qkd-uniform",), tried=(), like="qkd"),
-    "gate-oracle": Method(("learner:qkd-oracle",), tried=(), like="qkd"),
-}
-ALL = METHODS | GATES
 DEMONSTRATION = ("simple-cil", "finetune", "qkd-paper", "qkd")
-TRIALS = {
-    "cifar100-small": ("--tasks.first-tasks", "3"),
-    "omniglot-small": ("--tasks.first-tasks", "3", "--tasks.train-per-class", "10", "--tasks.test-per-class", "4"),
+FIRST_TASKS = ("--tasks.first-tasks", "3")
+HELD_OUT = {
+    "cifar100-small": ("--tasks.validation",),
+    "omniglot-small": ("--tasks.validation", "--tasks.train-per-class", "10", "--tasks.test-per-class", "4"),
 }
 SMOKE = ("--schedule.epochs", "1", "--tasks.train-per-class", "8", "--tasks.test-per-class", "4")
 
@@ -140,23 +126,18 @@ class Work:
         return summary
 
 
-def options_of(preset: str, method: str, chosen: Chosen, *, number: str = "") -> tuple[list[str], list[str]]:
-    """Words of a run before and after its learner's name.
+def options_of(preset: str, method: str, chosen: Chosen, *, number: str = "") -> tuple[str, ...]:
+    """Words of a run before its learner's name.
 
     Args:
         preset: Of the data set.
-        method: One of `ALL`.
+        method: One of `METHODS`.
         chosen: Accuracy of each candidate that was tried, by preset and method; a preset without runs at its own rate.
         number: A candidate, instead of the best.
     """
-    how, tried = ALL[method], chosen.get(preset, {})
-    numbers = {RATE: best(tried.get(how.like, {}))} if how.like else {}
-    if how.tried:
-        numbers[how.option] = number or best(tried.get(method, {}))
-    given = [(option, value) for option, value in numbers.items() if value]
-    before = [word for option, value in given if option == RATE for word in (option, value)]
-    after = [word for option, value in given if option != RATE for word in (option, value)]
-    return [*how.schedule, *before], [*how.words, *after]
+    how = METHODS[method]
+    rate = number or best(chosen.get(preset, {}).get(how.like or method, {}))
+    return (*how.schedule, *((RATE, rate) if rate else ()))
 
 
 def best(tried: dict[str, float]) -> str:
@@ -190,22 +171,26 @@ def do_all(works: Iterable[Work], jobs: int) -> None:
 
 
 def tune(folder: Path, sets: dict[str, tuple[str, ...]], methods: Sequence[str], jobs: int) -> None:
-    """Try each method's candidates, and keep what they came to."""
-    for group in (METHODS, GATES):  # the gates take the learning rate of their method
-        chosen = read_chosen()
-        works = {}
+    """Try each method's candidates, and keep what they came to; then all tasks by QKD, to choose gates by."""
+    works = {}
+    for preset, options in sets.items():
+        for method in methods:
+            for number in METHODS[method].tried:
+                words = (*options, *HELD_OUT[preset], *FIRST_TASKS, *options_of(preset, method, {}, number=number))
+                name = folder / f"{preset}_{method}_{number}"
+                works[preset, method, number] = Work(name, TRIAL_SEED, preset, words, METHODS[method].words)
+    do_all(works.values(), jobs)
+    chosen = read_chosen()
+    for (preset, method, number), work in works.items():
+        chosen.setdefault(preset, {}).setdefault(method, {})[number] = work.summary()["average_accuracy"]
+    with atomic_write(CHOSEN) as temporary:
+        temporary.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+    if "qkd" in methods:
+        whole = []
         for preset, options in sets.items():
-            for method in (each for each in methods if each in group):
-                for number in ALL[method].tried:
-                    before, after = options_of(preset, method, chosen, number=number)
-                    words = (*options, *TRIALS[preset], "--tasks.validation", *before)
-                    name = folder / f"{preset}_{method}_{number}"
-                    works[preset, method, number] = Work(name, TRIAL_SEED, preset, words, tuple(after))
-        do_all(works.values(), jobs)
-        for (preset, method, number), work in works.items():
-            chosen.setdefault(preset, {}).setdefault(method, {})[number] = work.summary()["average_accuracy"]
-        with atomic_write(CHOSEN) as temporary:
-            temporary.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+            words = (*options, *HELD_OUT[preset], *options_of(preset, "qkd", chosen))
+            whole.append(Work(folder / f"{preset}_qkd", TRIAL_SEED, preset, words, METHODS["qkd"].words))
+        do_all(whole, jobs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -214,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="gets a folder for each set and method")
     parser.add_argument("--set", action="append", required=True, metavar="PRESET[=DATA]", help="data set; repeatable")
     parser.add_argument("--weights", help="of the ViT-Tiny that the small presets take")
-    parser.add_argument("--methods", nargs="+", choices=list(ALL), metavar="METHOD", help=", ".join(ALL))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1993, 1994, 1995])
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--tune", action="store_true", help="try the candidates, and keep what they came to")
@@ -227,15 +212,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sets[preset] = (*(("--data", data) if data else ()), *tiny, *(SMOKE if asked.smoke else ()))
     try:
         if asked.tune:
-            tune(asked.folder, sets, asked.methods or list(ALL), asked.jobs)
+            tune(asked.folder, sets, asked.methods or list(METHODS), asked.jobs)
             return 0
         works = []
         for seed in asked.seeds:
             for preset, options in sets.items():
-                for method in asked.methods or (DEMONSTRATION if preset.startswith("digits") else ALL):
-                    before, after = options_of(preset, method, read_chosen())
-                    name = asked.folder / f"{preset}_{method}"
-                    works.append(Work(name, seed, preset, (*options, *before), tuple(after)))
+                for method in asked.methods or (DEMONSTRATION if preset.startswith("digits") else METHODS):
+                    words = (*options, *options_of(preset, method, read_chosen()))
+                    works.append(Work(asked.folder / f"{preset}_{method}", seed, preset, words, METHODS[method].words))
         do_all(works, asked.jobs)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -58,14 +58,14 @@ def test_fusions_are_what_they_say() -> None:
     alpha = learner.outputs(images).routing
     assert alpha is not None
     features = learner.encode(images).unflatten(1, (3, -1))
-    each = torch.einsum("btd,tcd->btc", features, learner.head_weights) + learner.head_biases
+    each = learner.discriminants()(features)
     torch.testing.assert_close(learner.outputs(images).logits, (alpha[..., None] * each).sum(1))
     top = same_but(learner, "top1").outputs(images)
     assert torch.equal(top.logits, each[torch.arange(len(images)), alpha.argmax(1)])
     assert torch.equal(top.routing, alpha)
     block = same_but(learner, "block")
     mixed = block.backbone.mixed(block.prepare(images), alpha)
-    heads = torch.einsum("bd,tcd->btc", mixed, block.head_weights) + block.head_biases
+    heads = block.discriminants()(mixed[:, None].expand(-1, block.task_count, -1))
     torch.testing.assert_close(block.outputs(images).logits, (alpha[..., None] * heads).sum(1))
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from qkd_cil.learners.qkd import PAPER, sparsity_penalty
+from qkd_cil.learners.qkd import PAPER
+from qkd_cil.learners.routing import sparsity_penalty
 from qkd_cil.models.classical_gates import (
     AttentionGateConfig,
     CosineGateConfig,

@@ -1,8 +1,10 @@
-"""Gaussians of one covariance: closed forms, and what a map between spaces does to them."""
+"""Classes as Gaussians: closed forms, and what a map between spaces does to them."""
 
+import pytest
 import torch
 from close import assert_close_by_name
 from qkd_cil.models.gaussian import (
+    Discriminant,
     Gaussians,
     affine_map,
     covariance,
@@ -14,6 +16,7 @@ from qkd_cil.models.gaussian import (
 )
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 
 def labelled(classes: int = 3, each: int = 40, dim: int = 5) -> tuple[Tensor, Tensor]:
@@ -25,28 +28,70 @@ def labelled(classes: int = 3, each: int = 40, dim: int = 5) -> tuple[Tensor, Te
     return means[targets] + noise @ mixing, targets
 
 
-def test_the_discriminant_is_that_of_scikit_learn() -> None:
+def linear(features: Tensor, targets: Tensor, classes: int = 3) -> Discriminant:
+    return discriminant(moments(features, targets, classes=classes), shrinkage=0.1, own=0.0)
+
+
+def covariances(gaussians: Gaussians) -> Tensor:
+    return gaussians.directions @ gaussians.directions.mT
+
+
+def test_without_own_spread_the_discriminant_is_that_of_scikit_learn() -> None:
     features, targets = labelled()
-    weights, biases = discriminant(moments(features, targets, classes=3), shrinkage=0.1)
-    oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(features.numpy(), targets.numpy())
-    ours = (features @ weights.T + biases).softmax(dim=1)
     # scikit-learn shrinks the standardised covariance: with unit variances the two are one
     scale = (features - moments(features, targets, classes=3).means[targets]).square().mean(0).sqrt()
     standard = features / scale
-    oracle.fit(standard.numpy(), targets.numpy())
-    weights, biases = discriminant(moments(standard, targets, classes=3), shrinkage=0.1)
-    ours = (standard @ weights.T + biases).softmax(dim=1)
+    oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(standard.numpy(), targets.numpy())
+    ours = linear(standard, targets)(standard).softmax(dim=1)
     expected = torch.from_numpy(oracle.predict_proba(standard.numpy()))
     assert_close_by_name({"probabilities": ours}, {"probabilities": expected}, rtol=1e-8)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5, 8])
+def test_the_discriminant_is_the_density_of_each_class(rank: int) -> None:
+    features, targets = labelled()
+    gaussians = moments(features, targets, classes=3, rank=rank)
+    mixed = 0.7 * covariance(gaussians, shrinkage=0.1) + 0.3 * covariances(gaussians)
+    density = MultivariateNormal(gaussians.means, mixed).log_prob(features[:, None])
+    found = discriminant(gaussians, shrinkage=0.1, own=0.3)(features)
+    apart = {"found": found - found[:, :1], "density": density - density[:, :1]}  # without what all classes share
+    assert_close_by_name({"logits": apart["found"]}, {"logits": apart["density"]}, rtol=1e-9)
+
+
+def test_all_directions_together_are_the_covariance_of_a_class() -> None:
+    features, targets = labelled()
+    expected = torch.stack([features[targets == target].T.cov(correction=0) for target in range(3)])
+    found = {rank: covariances(moments(features, targets, classes=3, rank=rank)) for rank in (2, 5, 7)}
+    assert_close_by_name({"covariance": found[5]}, {"covariance": expected}, rtol=1e-10)
+    assert_close_by_name({"covariance": found[7]}, {"covariance": expected}, rtol=1e-10)
+    values = torch.linalg.eigvalsh(expected)
+    assert_close_by_name(
+        {"left out": (expected - found[2]).diagonal(dim1=1, dim2=2).sum(1)},
+        {"left out": values[:, :-2].sum(1)},
+        rtol=1e-9,
+    )
+
+
+def test_several_spaces_are_judged_at_once() -> None:
+    features, targets = labelled()
+    each = [
+        discriminant(moments(part, targets, classes=3, rank=2), shrinkage=0.1, own=0.3)
+        for part in (features, features.flip(1) ** 3)
+    ]
+    both = Discriminant(*(torch.stack(parts) for parts in zip(*each, strict=True)))
+    found = both(torch.stack([features, features.flip(1) ** 3], dim=1))
+    for index, part in enumerate((features, features.flip(1) ** 3)):
+        assert_close_by_name({"logits": found[:, index]}, {"logits": each[index](part)}, rtol=1e-12)
 
 
 def test_merging_two_groups_is_counting_them_together() -> None:
     features, targets = labelled()
     first, second = targets < 1, targets >= 1
     apart = merge(
-        moments(features[first], targets[first], classes=1), moments(features[second], targets[second] - 1, classes=2)
+        moments(features[first], targets[first], classes=1, rank=2),
+        moments(features[second], targets[second] - 1, classes=2, rank=2),
     )
-    assert_close_by_name(apart._asdict(), moments(features, targets, classes=3)._asdict(), rtol=1e-12)
+    assert_close_by_name(apart._asdict(), moments(features, targets, classes=3, rank=2)._asdict(), rtol=1e-12)
 
 
 def test_transport_by_the_true_map_gives_the_moments_of_the_mapped_features() -> None:
@@ -54,8 +99,13 @@ def test_transport_by_the_true_map_gives_the_moments_of_the_mapped_features() ->
     generator = torch.Generator().manual_seed(1)
     mapped = features @ torch.randn(5, 5, generator=generator).double() + torch.randn(5, generator=generator).double()
     affine = affine_map(features[:60], mapped[:60], ridge=1e-12)
-    found = transport(moments(features, targets, classes=3), affine)
-    assert_close_by_name(found._asdict(), moments(mapped, targets, classes=3)._asdict(), rtol=1e-7)
+    found = transport(moments(features, targets, classes=3, rank=5), affine)
+    expected = moments(mapped, targets, classes=3, rank=5)
+    assert_close_by_name(
+        found._replace(directions=covariances(found))._asdict(),
+        expected._replace(directions=covariances(expected))._asdict(),
+        rtol=1e-7,
+    )
 
 
 def test_a_strong_ridge_holds_the_map_to_a_shift() -> None:
@@ -79,9 +129,9 @@ def test_draws_have_the_moments_they_are_drawn_from() -> None:
 
 def test_fewer_features_than_dimensions_still_have_a_discriminant() -> None:
     features, targets = labelled(classes=2, each=2, dim=30)
-    weights, biases = discriminant(moments(features, targets, classes=2), shrinkage=0.1)
-    assert torch.isfinite(weights).all()
-    assert ((features @ weights.T + biases).argmax(dim=1) == targets).all()
+    found = discriminant(moments(features, targets, classes=2, rank=4), shrinkage=0.1, own=0.1)
+    assert all(part.isfinite().all() for part in found)
+    assert (found(features).argmax(dim=1) == targets).all()
 
 
 def test_moments_keep_their_precision() -> None:

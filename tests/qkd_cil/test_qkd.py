@@ -21,8 +21,8 @@ from qkd_cil.learners.qkd import (
     Profile,
     QKDConfig,
     distillation_divergence,
-    sparsity_penalty,
 )
+from qkd_cil.learners.routing import sparsity_penalty
 from qkd_cil.models.adapter import AdapterConfig
 from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.diagnostics import GateWarning, entropy, gate_diagnostics

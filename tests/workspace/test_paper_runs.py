@@ -4,35 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.qkd_cil.paper import ALL, main, options_of
+from benchmarks.qkd_cil.paper import METHODS, main, options_of
 
-CHOSEN = {"cifar100-small": {"qkd": {"0.05": 0.7, "0.15": 0.9}, "gate-mlp": {"0.001": 0.9, "0.01": 0.8}}}
+CHOSEN = {"cifar100-small": {"qkd": {"0.05": 0.7, "0.15": 0.9}, "finetune": {"0.05": 0.9, "0.15": 0.8}}}
 
 
 @pytest.mark.parametrize(
-    ("method", "number", "before", "after"),
+    ("method", "number", "words"),
     [
-        ("qkd", "", ["--schedule.learning-rate", "0.15"], ["learner:qkd"]),
-        ("qkd", "0.4", ["--schedule.learning-rate", "0.4"], ["learner:qkd"]),
-        (
-            "gate-mlp",
-            "",
-            ["--schedule.learning-rate", "0.15"],
-            ["learner:qkd-mlp", "--learner.routing-learning-rate", "0.001"],
-        ),
-        ("gate-uniform", "", ["--schedule.learning-rate", "0.15"], ["learner:qkd-uniform"]),
-        ("ease", "", [], ["learner:ease"]),
-        ("simple-cil", "", [], ["learner:simple-cil"]),
+        ("qkd", "", ("--schedule.learning-rate", "0.15")),
+        ("qkd", "0.4", ("--schedule.learning-rate", "0.4")),
+        ("joint", "", ("--schedule.learning-rate", "0.05")),
+        ("ease", "", ()),
+        ("simple-cil", "", ()),
     ],
 )
-def test_each_method_is_run_at_the_number_it_did_best_with(
-    method: str, number: str, before: list[str], after: list[str]
-) -> None:
-    assert options_of("cifar100-small", method, CHOSEN, number=number) == (before, after)
+def test_each_method_is_run_at_the_rate_it_did_best_with(method: str, number: str, words: tuple[str, ...]) -> None:
+    assert options_of("cifar100-small", method, CHOSEN, number=number) == words
 
 
-def test_every_method_tries_as_many_numbers_or_none() -> None:
-    assert {len(each.tried) for each in ALL.values()} == {0, 4}
+def test_every_method_tries_as_many_rates_or_one_more_beyond_the_range() -> None:
+    tried = [each.tried for each in METHODS.values() if each.tried]
+    assert {len(each) for each in tried} == {4, 5}
+    assert {each[:4] for each in tried if len(each) == 5} == {METHODS["finetune"].tried}
 
 
 def test_runs_are_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,19 +15,26 @@ from qkd_cil.data.scenario import Task
 from qkd_cil.learners.features import adapter_features
 from qkd_cil.learners.fitting import Batch, Schedule
 from qkd_cil.learners.learner import Learner, Outputs
+from qkd_cil.learners.routing import Sparsity, learn_routing, sparsity_penalty
 from qkd_cil.models.adapter import Adapter
 from qkd_cil.models.backbone import BackboneConfig
 from qkd_cil.models.classical_gates import GateConfig, OracleGateConfig
 from qkd_cil.models.classifier import Classifier, Similarity
-from qkd_cil.models.diagnostics import entropy, gate_diagnostics
+from qkd_cil.models.diagnostics import gate_diagnostics
 from qkd_cil.models.gate import QuantumGate, QuantumGateConfig, task_embedding
-from qkd_cil.models.gaussian import Gaussians, affine_map, discriminant, merge, moments, sample, transport
+from qkd_cil.models.gaussian import (
+    SHRINKAGE,
+    Discriminant,
+    Gaussians,
+    affine_map,
+    discriminant,
+    merge,
+    moments,
+    transport,
+)
 
-Sparsity = Literal["l1", "entropy", "none"]
 Profile = Literal["robust", "paper"]
 Fusion = Literal["logits", "block", "top1"]
-
-GAMMA = 0.1  # shrinkage of every covariance
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,11 @@ class QKDConfig:
         similarity: Form of the unified classifier, which the paper leaves open.
         loss_over: Classes in the cross-entropy: all `seen` so far, as published, or the `new` ones alone.
         adapter_start: A new adapter starts at `zero`, or at the weights of the `previous` one.
-        alignment: `none`, as published: every adapter is judged by the unified classifier; `gaussian`: by a linear
-            discriminant of its own over the class means and covariance in its feature space.
+        alignment: `none`, as published: every adapter is judged by the unified classifier; `gaussian`: by a
+            discriminant of its own over the moments of the classes in its feature space.
+        directions: Main directions of its own spread that each class keeps for this, beside its mean and the covariance
+            that all share; 0: the discriminant is linear.
+        own_spread: How much of a class's covariance is its own.
         ridge: How strongly the map that takes earlier classes into a new adapter's space is held to no change.
         routing_steps: Steps of the gate after each task.
         routing_learning_rate: Of these steps, Adam.
@@ -71,6 +81,8 @@ class QKDConfig:
     loss_over: Literal["new", "seen"] = "new"
     adapter_start: Literal["zero", "previous"] = "previous"
     alignment: Literal["none", "gaussian"] = "gaussian"
+    directions: int = 4
+    own_spread: float = 0.1
     ridge: float = 0.1
     routing_steps: int = 300
     routing_learning_rate: float = 3e-3
@@ -81,6 +93,11 @@ class QKDConfig:
             raise ValueError(f"qkd: ridge {self.ridge}; it must be positive")
         if not all(0 <= weight < math.inf for weight in weights) or min(self.rank, self.routing_steps) < 1:
             raise ValueError("qkd: weights must not be negative, rank and routing_steps must be positive")
+        if self.directions < 0 or not 0 <= self.own_spread < 1:
+            raise ValueError(
+                f"qkd: directions {self.directions} and own_spread {self.own_spread}; give 0 or more, and a share from "
+                "0 to below 1"
+            )
         if not 0 < self.routing_learning_rate < math.inf:
             raise ValueError(f"qkd: routing_learning_rate {self.routing_learning_rate}; it must be positive")
         if self.fusion == "block" and isinstance(self.gate, OracleGateConfig):
@@ -133,21 +150,27 @@ class QKD(Learner):
     means: Float[Tensor, "task class dim"]
     scatter: Float[Tensor, "task dim dim"]
     totals: Float[Tensor, " task"]
+    directions: Float[Tensor, "task class dim rank"]
     head_weights: Float[Tensor, "task class dim"]
     head_biases: Float[Tensor, "task class"]
+    head_directions: Float[Tensor, "task class dim rank"]
+    head_offsets: Float[Tensor, "task class rank"]
 
     def __init__(self, config: QKDConfig | None = None, *, profile: Profile = "robust", **settings: Any) -> None:
         self.qkd = config or PROFILES[profile]
         super().__init__(self.qkd, **settings)
-        dim = self.backbone.dim
+        dim, rank = self.backbone.dim, self.qkd.directions
         self.classifier = Classifier(dim, similarity=self.qkd.similarity).to(self.device)
         self.gate = self.qkd.gate.build(dim, generator=self.generator("gate")).to(self.device)
         for name, shape in (
             ("means", (0, 0, dim)),
             ("scatter", (0, dim, dim)),
             ("totals", (0,)),
+            ("directions", (0, 0, dim, rank)),
             ("head_weights", (0, 0, dim)),
             ("head_biases", (0, 0)),
+            ("head_directions", (0, 0, dim, rank)),
+            ("head_offsets", (0, 0, rank)),
         ):
             self.register_buffer(name, torch.zeros(shape, device=self.device))
         self.teacher_features: Tensor | None = None
@@ -240,6 +263,10 @@ class QKD(Learner):
         """The same; the oracle gate looks at the task."""
         return self._classify(features, task)
 
+    def discriminants(self) -> Discriminant:
+        """What every adapter judges by where they are aligned, adapter by adapter."""
+        return Discriminant(self.head_weights, self.head_biases, self.head_directions, self.head_offsets)
+
     # ---- its parts
 
     def _classify(self, features: Float[Tensor, "batch columns"], task: int | None) -> Outputs:
@@ -247,10 +274,8 @@ class QKD(Learner):
         alpha = self.gate(by_task[:, 0], task=task)
         if self.qkd.fusion == "block":  # one feature, judged by all adapters' discriminants
             by_task = by_task[:, 1:].expand(-1, self.task_count, -1)
-        if self.qkd.alignment == "gaussian":
-            logits = torch.einsum("btd,tcd->btc", by_task, self.head_weights) + self.head_biases
-        else:
-            logits = self.classifier(by_task)
+        judge = self.discriminants() if self.qkd.alignment == "gaussian" else self.classifier
+        logits = judge(by_task)
         weights = alpha
         if self.qkd.fusion == "top1":
             weights = F.one_hot(alpha.argmax(dim=1), self.task_count).to(alpha)
@@ -283,44 +308,38 @@ class QKD(Learner):
         """
         new = int(self.task_sizes[-1])
         old = len(self.classes) - new
-        each = [moments(part.double(), targets - old, classes=new) for part in features]
-        spaces = [Gaussians(*known) for known in zip(self.means, self.scatter, self.totals, strict=True)]
-        if spaces:
+        rank = self.qkd.directions
+        each = [moments(part.double(), targets - old, classes=new, rank=rank) for part in features]
+        if spaces := self._spaces():
             affine = affine_map(features[-2].double(), features[-1].double(), ridge=self.qkd.ridge)
-            spaces.append(transport(Gaussians(*(part.double() for part in spaces[-1])), affine))
+            spaces.append(transport(spaces[-1], affine))
             each = [merge(space, fresh) for space, fresh in zip(spaces, each, strict=True)]
-        self.means = torch.stack([space.means for space in each]).to(self.means)
-        self.scatter = torch.stack([space.scatter for space in each]).to(self.scatter)
-        self.totals = torch.stack([space.total for space in each]).to(self.totals)
+        kept = [torch.stack(parts).to(self.means) for parts in zip(*each, strict=True)]
+        self.means, self.scatter, self.totals, self.directions = kept
+
+    def _spaces(self) -> list[Gaussians]:
+        """What is kept of all classes in each adapter's space."""
+        kept = (self.means, self.scatter, self.totals, self.directions)
+        return [Gaussians(*(part.double() for part in space)) for space in zip(*kept, strict=True)]
 
     def _align(self) -> None:
-        """For each adapter the linear discriminant of all classes in its space."""
-        heads = [
-            discriminant(Gaussians(*(part.double() for part in space)), shrinkage=GAMMA)
-            for space in zip(self.means, self.scatter, self.totals, strict=True)
-        ]
-        self.head_weights = torch.stack([weights for weights, _ in heads]).to(self.head_weights)
-        self.head_biases = torch.stack([biases for _, biases in heads]).to(self.head_biases)
+        """For each adapter the discriminant of all classes in its space."""
+        each = [discriminant(space, shrinkage=SHRINKAGE, own=self.qkd.own_spread) for space in self._spaces()]
+        heads = [torch.stack(parts).to(self.means) for parts in zip(*each, strict=True)]
+        self.head_weights, self.head_biases, self.head_directions, self.head_offsets = heads
 
     def _route(self) -> None:
         """Teach the gate to tell tasks apart, on draws from the Gaussians of all classes under the first adapter."""
-        space = Gaussians(self.means[0], self.scatter[0], self.totals[0])
-        trained = [parameter for parameter in self.gate.parameters() if parameter.requires_grad]
-        if not trained:
-            return
-        steps, rate = self.qkd.routing_steps, self.qkd.routing_learning_rate
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
-        numbers = self.generator("routing")
-        for _ in range(steps):
-            targets = torch.randint(len(self.classes), (256,), generator=numbers).to(self.device)
-            alpha = self.gate(sample(space, targets, shrinkage=GAMMA, generator=numbers))
-            loss = F.nll_loss(alpha.clamp_min(1e-12).log(), self.task_of_class[targets])
-            loss = loss + self.qkd.sparsity_weight * sparsity_penalty(alpha, self.qkd.sparsity)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        learn_routing(
+            self.gate,
+            Gaussians(self.means[0], self.scatter[0], self.totals[0], self.directions[0]),
+            self.task_of_class,
+            steps=self.qkd.routing_steps,
+            learning_rate=self.qkd.routing_learning_rate,
+            sparsity=self.qkd.sparsity,
+            sparsity_weight=self.qkd.sparsity_weight,
+            generator=self.generator("routing"),
+        )
 
 
 def distillation_divergence(
@@ -340,20 +359,3 @@ def distillation_divergence(
     """
     teacher = teachers.log_softmax(dim=-1)
     return (teacher.exp() * (teacher - student.log_softmax(dim=-1))).sum(dim=-1).T
-
-
-def sparsity_penalty(alpha: Float[Tensor, "batch task"], kind: Sparsity) -> Float[Tensor, ""]:
-    r"""$\Omega(\alpha)$, mean over the batch: $\lVert\alpha\rVert_1$ (one for every gate), the entropy, or zero.
-
-    Args:
-        alpha: Weights of the tasks.
-        kind: Which.
-
-    >>> sparsity_penalty(torch.tensor([[0.3, 0.7]]), "l1")
-    tensor(1.)
-    """
-    if kind == "l1":
-        return alpha.abs().sum(dim=1).mean()
-    if kind == "entropy":
-        return entropy(alpha).mean()
-    return alpha.new_zeros(())

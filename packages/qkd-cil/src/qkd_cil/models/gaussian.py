@@ -1,10 +1,12 @@
-"""Classes as Gaussians of one covariance: their discriminant, samples of them, their way into another feature space."""
+"""Classes as Gaussians: moments, discriminant, samples, and their way into another feature space."""
 
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+SHRINKAGE = 0.1  # of the covariance that all classes share
 
 
 class Gaussians(NamedTuple):
@@ -14,11 +16,32 @@ class Gaussians(NamedTuple):
         means: Mean of each class.
         scatter: Sum over all features of the outer product of the difference from the class mean.
         total: Number of features in it.
+        directions: Main directions of each class's own covariance: eigenvectors times the root of their eigenvalue.
     """
 
     means: Float[Tensor, "class dim"]
     scatter: Float[Tensor, "dim dim"]
     total: Float[Tensor, ""]
+    directions: Float[Tensor, "class dim rank"]
+
+
+class Discriminant(NamedTuple):
+    r"""A linear form and a sum of squares for each class, $w_c \cdot f + b_c + \frac12 |V_c^\top f - o_c|^2$."""
+
+    weights: Float[Tensor, "*space class dim"]
+    biases: Float[Tensor, "*space class"]
+    directions: Float[Tensor, "*space class dim rank"]
+    offsets: Float[Tensor, "*space class rank"]
+
+    def __call__(self, features: Float[Tensor, "batch *space dim"]) -> Float[Tensor, "batch *space class"]:
+        """Log density of each class, up to a term that all classes of a space share.
+
+        Args:
+            features: In one space, or in as many as there are discriminants.
+        """
+        linear = torch.einsum("b...d,...cd->b...c", features, self.weights) + self.biases
+        off = torch.einsum("b...d,...cdr->b...cr", features, self.directions) - self.offsets
+        return linear + 0.5 * off.square().sum(dim=-1)
 
 
 class Affine(NamedTuple):
@@ -28,13 +51,16 @@ class Affine(NamedTuple):
     shift: Float[Tensor, " dim"]
 
 
-def moments(features: Float[Tensor, "n dim"], targets: Int64[Tensor, " n"], *, classes: int) -> Gaussians:
+def moments(
+    features: Float[Tensor, "n dim"], targets: Int64[Tensor, " n"], *, classes: int, rank: int = 0
+) -> Gaussians:
     """Moments of labelled features.
 
     Args:
         features: One row for each image.
         targets: Class of each, from 0.
         classes: Number of classes, each with a feature at least.
+        rank: Main directions to keep of each class; those that a class of few features lacks are zero.
 
     >>> moments(torch.tensor([[0.0], [2.0], [5.0]]), torch.tensor([0, 0, 1]), classes=2).means
     tensor([[1.],
@@ -44,12 +70,18 @@ def moments(features: Float[Tensor, "n dim"], targets: Int64[Tensor, " n"], *, c
     sums = features.new_zeros(classes, features.shape[1]).index_add_(0, targets, features)
     means = sums / sizes[:, None]
     rest = features - means[targets]
-    return Gaussians(means, rest.T @ rest, sizes.sum())
+    directions = torch.stack([_main_directions(rest[targets == target], rank) for target in range(classes)])
+    return Gaussians(means, rest.T @ rest, sizes.sum(), directions)
 
 
 def merge(first: Gaussians, second: Gaussians) -> Gaussians:
     """Moments of two groups of classes in one space, the second's classes after the first's."""
-    return Gaussians(torch.cat([first.means, second.means]), first.scatter + second.scatter, first.total + second.total)
+    return Gaussians(
+        torch.cat([first.means, second.means]),
+        first.scatter + second.scatter,
+        first.total + second.total,
+        torch.cat([first.directions, second.directions]),
+    )
 
 
 def covariance(gaussians: Gaussians, *, shrinkage: float) -> Float[Tensor, "dim dim"]:
@@ -65,31 +97,42 @@ def covariance(gaussians: Gaussians, *, shrinkage: float) -> Float[Tensor, "dim 
     return (1 - shrinkage) * sigma + shrinkage * ridge
 
 
-def discriminant(
-    gaussians: Gaussians, *, shrinkage: float
-) -> tuple[Float[Tensor, "class dim"], Float[Tensor, " class"]]:
-    r"""Weights and biases of the linear discriminant, the best classifier of Gaussians of one covariance.
+def discriminant(gaussians: Gaussians, *, shrinkage: float, own: float) -> Discriminant:
+    r"""Regularised discriminant analysis (Friedman 1989, Eq. 16), a class's own covariance by its main directions.
 
-    $w_c = \Sigma^{-1} \mu_c, \; b_c = -\frac12 \mu_c^\top \Sigma^{-1} \mu_c$: up to a term that all classes share,
-    $w_c \cdot f + b_c$ is the log density of class $c$ (Fisher 1936).
+    With $\Sigma_c = (1 - \lambda) \Sigma + \lambda B_c B_c^\top$, where $\Sigma$ is the covariance that all classes
+    share and $B_c$ the directions of class $c$, its log density is $-\frac12 (f - \mu_c)^\top \Sigma_c^{-1} (f - \mu_c)
+    - \frac12 \log\det \Sigma_c$. By Woodbury's identity, with $B_c^\top \Sigma^{-1} B_c = U L U^\top$ and
+    $V_c = \Sigma^{-1} B_c U (\lambda / (1 - \lambda + \lambda L))^{1/2}$, that is, up to a term that all classes share,
+
+    $$\frac{\mu_c^\top \Sigma^{-1} (f - \frac12 \mu_c) + \frac12 |V_c^\top (f - \mu_c)|^2}{1 - \lambda}
+    - \frac12 \log\det\left(1 + \frac{\lambda}{1 - \lambda} L\right).$$
 
     Args:
         gaussians: Moments.
-        shrinkage: Of the covariance.
+        shrinkage: Of the covariance that all share.
+        own: λ, from 0, where the discriminant is linear (Fisher 1936), to below 1.
 
-    >>> both = Gaussians(torch.tensor([[1.0], [-1.0]]), torch.tensor([[8.0]]), torch.tensor(4.0))
-    >>> discriminant(both, shrinkage=0.1)
-    (tensor([[ 0.5000],
-            [-0.5000]]), tensor([-0.2500, -0.2500]))
+    >>> both = Gaussians(torch.tensor([[1.0], [-1.0]]), torch.tensor([[8.0]]), torch.tensor(4.0), torch.zeros(2, 1, 0))
+    >>> discriminant(both, shrinkage=0.1, own=0.0)(torch.tensor([[2.0]]))
+    tensor([[ 0.7500, -1.2500]])
     """
-    weights = torch.linalg.solve(covariance(gaussians, shrinkage=shrinkage), gaussians.means.T).T
-    return weights, -0.5 * (weights * gaussians.means).sum(dim=1)
+    means, directions = gaussians.means, gaussians.directions
+    factor = torch.linalg.cholesky(covariance(gaussians, shrinkage=shrinkage))
+    weights = torch.cholesky_solve(means.T, factor).T
+    white = torch.linalg.solve_triangular(factor, directions, upper=False)
+    values, vectors = torch.linalg.eigh(white.mT @ white)
+    values = values.clamp_min(0)
+    shrunk = vectors * (own / (1 - own + own * values)).sqrt()[:, None] / (1 - own) ** 0.5
+    squares = torch.linalg.solve_triangular(factor.T, white, upper=True) @ shrunk
+    biases = -0.5 * (weights * means).sum(dim=1) / (1 - own) - 0.5 * (own / (1 - own) * values).log1p().sum(dim=1)
+    return Discriminant(weights / (1 - own), biases, squares, torch.einsum("cd,cdr->cr", means, squares))
 
 
 def sample(
     gaussians: Gaussians, targets: Int64[Tensor, " n"], *, shrinkage: float, generator: torch.Generator
 ) -> Float[Tensor, "n dim"]:
-    """Features drawn from the Gaussians of the given classes.
+    """Features drawn around the means of the given classes, with the covariance that all share.
 
     Args:
         gaussians: Moments.
@@ -128,7 +171,17 @@ def affine_map(source: Float[Tensor, "n dim"], target: Float[Tensor, "n dim"], *
 def transport(gaussians: Gaussians, affine: Affine) -> Gaussians:
     """The Gaussians as they are in the space an affine map leads to."""
     matrix, shift = affine
-    return Gaussians(gaussians.means @ matrix + shift, matrix.T @ gaussians.scatter @ matrix, gaussians.total)
+    means, scatter, total, directions = gaussians
+    return Gaussians(means @ matrix + shift, matrix.T @ scatter @ matrix, total, matrix.T @ directions)
+
+
+def _main_directions(rest: Float[Tensor, "n dim"], rank: int) -> Float[Tensor, "dim rank"]:
+    """Main directions of the spread of features around their mean."""
+    if not rank:
+        return rest.new_zeros(rest.shape[1], 0)
+    _, roots, rows = torch.linalg.svd(rest / len(rest) ** 0.5, full_matrices=False)
+    main = (roots[:rank, None] * rows[:rank]).T
+    return torch.nn.functional.pad(main, (0, rank - main.shape[1]))
 
 
 def _or_one(value: Tensor) -> Tensor:
