@@ -74,7 +74,7 @@ def _frames(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Turns, with a reflection or without, and shifts that bring three atoms onto sites; the most promising."""
     order = np.argsort(away, kind="stable")
-    a, others = x[order[0]], order[1:][away[order[1:]] < _ARM]
+    a, others = x[order[0]], [k for k in order[1:_PROBES] if away[k] < _ARM]
     across = [(b, c) for b in others for c in others if _across(x[b] - a, x[c] - a)]
     if not across:
         return []
