@@ -8,7 +8,7 @@ default (`benchmarks/cbldm/posterior.py`): of 1, 2, 4, 8, 16 and 32 it is the va
 of 24 curves the highest likelihood. On 24 others the likeliest number had a mean probability of 47 % and was right in
 33 %, the likeliest crystal 98 and 100 %. The fewest numbers with nine tenths of the weight held the true one in 65 % of
 all: in one of five no candidate had it. A search of less is surer than it may be: on those curves 76 % against 46 %
-with a library alone, 50 % against 31 % with a model's draws and the shapes around them alone.
+with a library alone, 49 % against 27 % with a model's draws and the shapes around them alone.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
