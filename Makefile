@@ -150,7 +150,7 @@ $(CBLDM)/evaluate-geometry-baselines/report.md: $(CBLDM_BASELINES:%=$(CBLDM)/mod
 	$(BIN)/cbldm evaluate --split geometry --methods model model+search $(call weights_of,$(CBLDM_BASELINES)) $(CBLDM_WORDS) --out $(@D)
 $(CBLDM)/evaluate-geometry-noise/report.md: $(patsubst %,$(CBLDM)/models/%.trained,$(call models_of,geometry)) | .venv/synced
 	$(BIN)/cbldm evaluate --split geometry --noise 0.01 --methods retrieval retrieval+search model+search both+search $(call weights_of,$(call models_of,geometry)) $(CBLDM_WORDS) --out $(@D)
-paper-cbldm: $(CBLDM_RUNS) $(CBLDM_TABLES) ## all splits with all methods, and structures recovered from measured curves (CURVES=folder)
+paper-cbldm: $(CBLDM_RUNS) $(CBLDM_TABLES) ## all splits with all methods, and structures recovered from measured curves (CURVES=folder CBLDM_JOBS=4)
 	@cat $(CBLDM_TABLES:report.md=table.md)
 	@$(TABLES) $(RESULTS)/cbldm --file candidates.csv --figures "type=type" "parameters=parameters" "atoms=atoms" "Rw=rw"
 

@@ -127,7 +127,7 @@ def test_the_temperature_is_the_likeliest() -> None:
     assert likelihood(TEMPERATURE) == max(likelihood(each) for each in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0))
 
 
-@pytest.mark.parametrize(("key", "share"), [("type", 0.98), ("atoms", 0.69)])
+@pytest.mark.parametrize(("key", "share"), [("type", 0.98), ("atoms", 0.65)])
 def test_how_often_a_credible_set_holds_the_truth(key: str, share: float) -> None:
     """Nine tenths are aimed at; a size that no candidate has is in no set."""
     held = [outcomes(each, key)[0] in said_of(each, key, TEMPERATURE).credible(0.9) for each in CURVES]

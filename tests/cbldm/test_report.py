@@ -182,9 +182,11 @@ def test_a_larger_sphere_is_told_with_what_to_do(result: Recovery) -> None:
         "rw": 0.157,
     }
     assert record(result, {})["larger_sphere"] is None
-    bulk = replace(found, max_atoms=256, sphere=replace(sphere, diameter=60.0, at_limit=True))
+    searched = replace(found, max_atoms=256)
+    assert "clusters of your own may have up to 2000 (--library FOLDER)." in verdict(searched)
+    bulk = replace(searched, sphere=replace(sphere, diameter=60.0, atoms=7000, at_limit=True))
     assert "60.0 Å or more across" in verdict(bulk)
-    assert "clusters of your own may have up to 2000 (--library FOLDER)." in verdict(bulk)
+    assert "(up to 256 atoms); refine a crystal cut by a sphere, as PDFgui does." in verdict(bulk)
     lost = replace(bulk, candidates=(replace(result[0], fit=replace(result[0].fit, rw=0.6)),))
     assert verdict(lost).startswith("Outside what I know")
     assert "A sphere cut from fcc" in verdict(lost)

@@ -43,13 +43,22 @@ def test_a_cluster_that_is_a_little_off_is_made_exact(
 
 
 @pytest.mark.parametrize("kind", ["SC", "FCC", "BCC", "HCP", "Ico", "Dec", "Twin"])
-def test_what_is_far_from_all_sites_keeps_its_number_of_atoms(kind: StructureType) -> None:
-    """Each atom has a site of its own, however they crowd."""
-    cloud = np.random.default_rng(3).uniform(-2, 2, (60, 3))
-    found = snap(kind, cloud)
-    if found is not None:
-        assert found.atom_count == 60
-        assert pdist(found.positions).min() > 0.9
+def test_what_is_far_from_all_sites_is_left(kind: StructureType) -> None:
+    """As a rough draw is: it would become a crystal full of holes."""
+    random = np.random.default_rng(3)
+    assert snap(kind, random.uniform(-2, 2, (60, 3))) is None
+    truth = build_geometry("Ico", (3,)).positions
+    assert snap(kind, truth + random.normal(0, 0.3, truth.shape)) is None
+
+
+def test_each_atom_has_a_site_of_its_own() -> None:
+    truth = build_geometry("FCC", (2, 3, 3)).positions
+    crowded = truth + np.random.default_rng(4).normal(0, 0.02, truth.shape)
+    crowded[0] = crowded[1] + 0.3 * (crowded[0] - crowded[1])
+    found = snap("FCC", crowded)
+    assert found is not None
+    assert found.atom_count == len(truth)
+    assert pdist(found.positions).min() > 0.99
 
 
 def test_a_chain_has_no_frame() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,13 @@ sys.exit(main(sys.argv[1:]))
 
 def ended_by(kill: signal.Signals, command: list[str], folder: Path, wait: float = 0.0) -> None:
     """Begin or go on, until a while after the next answer; no process of it is left then."""
-    process = subprocess.Popen([*command, str(folder)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, str(folder)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # what runs in the background is deaf to it
+    )
     known = len(read_answers(folder))
     while process.poll() is None and len(read_answers(folder)) == known:
         time.sleep(0.02)
@@ -120,7 +127,7 @@ def test_a_killed_process_leaves_its_answers_behind(run: Path, tmp_path: Path) -
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_kills_at_random_times_change_no_answer_and_leave_no_process(tmp_path: Path, jobs: str) -> None:
     folder, whole, chance = tmp_path / "run", tmp_path / "whole", random.Random(0)
-    words = ["--clusters", "7", "--bonds", "12", "--candidates", "4", "--max-atoms", "40", "--jobs", jobs, "--out"]
+    words = ["--clusters", "7", "--bonds", "6", "--candidates", "4", "--max-atoms", "40", "--jobs", jobs, "--out"]
     command = [sys.executable, "-c", QUICK, "evaluate", *words]
     for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         ended_by(kill, command, folder, chance.uniform(0, 0.5))

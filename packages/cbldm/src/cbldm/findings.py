@@ -60,11 +60,12 @@ def _larger(result: Recovery) -> str:
     best, sphere, largest = result[0], result.sphere, result.max_atoms
     if sphere is not None:
         more = "or more " if sphere.at_limit else ""
-        further = (
-            f"search again with --max-atoms {MAX_ATOMS}."
-            if largest < MAX_ATOMS
-            else f"clusters of your own may have up to {MAX_OWN_ATOMS} (--library FOLDER)."
-        )
+        if largest < MAX_ATOMS:
+            further = f"search again with --max-atoms {MAX_ATOMS}."
+        elif sphere.atoms <= MAX_OWN_ATOMS:
+            further = f"clusters of your own may have up to {MAX_OWN_ATOMS} (--library FOLDER)."
+        else:
+            further = "refine a crystal cut by a sphere, as PDFgui does."
         return (
             f" A sphere cut from {sphere.lattice}, {sphere.diameter:.1f} Å {more}across (some {sphere.atoms} atoms), "
             f"fits better, with Rw = {sphere.fit.rw:.3f}: the particle is larger than any that were searched (up to "

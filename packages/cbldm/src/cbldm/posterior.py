@@ -5,10 +5,10 @@ where no candidate is quite right, all are wrong in ways that resemble each othe
 So the weights are tempered, $w_i \propto e^{-(S_i - S_0)/2T}$, each structure alike beforehand. T was found on
 simulated curves with noise of particles that are not quite those of a library, searched for with draws and shapes as by
 default (`benchmarks/cbldm/posterior.py`): of 1, 2, 4, 8, 16 and 32 it is the value that gives the true numbers of atoms
-of 24 curves the highest likelihood. On 24 others the likeliest number had a mean probability of 51 % and was right in
-42 %, the likeliest crystal 98 and 96 %. The fewest numbers with nine tenths of the weight held the true one in 69 % of
-all: in one of six no candidate had it. A search of less is surer than it may be: on those curves 76 % against 46 % with
-a library alone, 50 % against 31 % with a model's draws and the shapes around them alone.
+of 24 curves the highest likelihood. On 24 others the likeliest number had a mean probability of 47 % and was right in
+33 %, the likeliest crystal 98 and 100 %. The fewest numbers with nine tenths of the weight held the true one in 65 % of
+all: in one of five no candidate had it. A search of less is surer than it may be: on those curves 76 % against 46 %
+with a library alone, 49 % against 27 % with a model's draws and the shapes around them alone.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence

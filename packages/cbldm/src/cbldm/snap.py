@@ -30,6 +30,9 @@ _PROBES = 20
 _FOLLOWED = 4
 """Frames that are followed, the best."""
 _TURNS = 30
+_FARTHEST = 0.3
+"""Root mean square distance from their sites up to which atoms tell them, in bonds: in a crystal any place is some 0.4
+from one, and rough draws would leave holes all over it, which may fit well and are no particle's."""
 _NEAR = 1.5
 """Sites that an atom may be given lie nearer than this, in bonds."""
 
@@ -42,7 +45,7 @@ def snap(kind: StructureType, positions: Float[np.ndarray, "atoms 3"]) -> Geomet
         positions: Coordinates, in bonds.
 
     Returns:
-        The cluster, as many atoms on sites; None where no three atoms about the middle lie like sites, as in a chain.
+        The cluster, as many atoms on sites; None where they lie too far from any, or in a chain.
 
     >>> from cbldm.data.clusters import build_geometry
     >>> rough = build_geometry("Ico", (2,)).positions + np.random.default_rng(0).normal(0, 0.05, (13, 3))
@@ -60,7 +63,7 @@ def snap(kind: StructureType, positions: Float[np.ndarray, "atoms 3"]) -> Geomet
         found = _followed(x, away, x @ turn + shift, crystal)
         if found is not None and (best is None or found[0] < best[0]):
             best = found
-    if best is None:
+    if best is None or best[0] > _FARTHEST:
         return None
     placed = crystal.points[np.sort(best[1])]
     return Geometry(kind, (len(positions),), placed - placed.mean(axis=0), variant)
@@ -71,7 +74,7 @@ def _frames(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Turns, with a reflection or without, and shifts that bring three atoms onto sites; the most promising."""
     order = np.argsort(away, kind="stable")
-    a, others = x[order[0]], order[1:][away[order[1:]] < _ARM]
+    a, others = x[order[0]], [k for k in order[1:_PROBES] if away[k] < _ARM]
     across = [(b, c) for b in others for c in others if _across(x[b] - a, x[c] - a)]
     if not across:
         return []

@@ -27,8 +27,8 @@ from .target import Target
 
 LATTICES = {"fcc": (math.sqrt(2), None), "hcp": (1.0, 1.633), "bcc": (2 / math.sqrt(3), None)}
 """Edge of the cell where the bond is one, and c/a."""
-FARTHEST = 3.0
-"""Largest diameter tried, in units of the fit range's end: beyond, the envelope is too flat to tell."""
+FARTHEST, LARGEST = 3.0, 80.0
+"""Largest diameter tried, in units of the fit range's end, beyond which the envelope is too flat to tell, and in Å."""
 _STEP = 1.15
 """Ratio of the diameters tried one after the other."""
 _SHARPNESS = 0.05
@@ -78,7 +78,7 @@ def larger_sphere(
     first = {name: bond * _diameter(name, max_atoms) for name in LATTICES}
     tried = {name: scan(_pairs(name, d, bond), target, dilations=dilations) for name, d in first.items()}
     lattice = min(tried, key=lambda name: tried[name][1])
-    start, last = tried[lattice][0], FARTHEST * float(target.r[-1])
+    start, last = tried[lattice][0], min(FARTHEST * float(target.r[-1]), LARGEST)
     diameters = [first[lattice]]
     rws = [fitted(diameters[0]).weighted_rw]
     while diameters[-1] < last and (len(rws) < 2 or rws[-1] < rws[-2]):
