@@ -19,8 +19,9 @@ from .config import TrainConfig
 from .devices import fabric_of, is_first, part_of
 from .examples import ExampleSource
 from .profiles import Examples, Profile
+from .sample import WEIGHTS
 
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 class DivergedError(FloatingPointError):
