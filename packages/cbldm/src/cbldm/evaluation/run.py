@@ -18,6 +18,7 @@ from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, re
 
 from ..data.clusters import MAX_ATOMS, LibraryName, library
 from ..data.splits import Split, split_library
+from ..output import make_folder
 from ..pairs import pairs_of
 from ..proposals import FromLibrary
 from ..recover import Positions
@@ -301,6 +302,7 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
     if not (folder / CONFIG).exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder}: it holds something else; give a new folder as --out")
+        make_folder(folder)
         Run.create(folder, config).close()
         _write_json(folder / WEIGHTS, _digests(config))
         return
