@@ -43,6 +43,7 @@ from qkd_cil.plots import save
 from qkd_cil.train import read_run_config
 from torch import Tensor
 
+from benchmarks.qkd_cil.paper import best
 from benchmarks.tables import cell, origins
 
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "gate-tuning.json"
@@ -94,7 +95,11 @@ GATES: dict[str, GateConfig | AloneConfig] = {
     "the true task": OracleGateConfig(),
 }
 OURS, AGAINST, TRUE = "quantum, 6 qubits", "cosine", "the true task"
-LINEAR = f"{OURS}; linear discriminants"
+VARIANTS = {
+    f"{OURS}; the adapter it weighs most": {"fusion": "top1"},
+    f"{OURS}; linear discriminants": {"own_spread": 0.0},
+}
+"""What else of the profile the answers rest on, with our gate as it was taught."""
 
 Tried = dict[str, dict[str, float]]
 Row = dict[str, object]
@@ -182,15 +187,19 @@ def tune(folder: Path) -> Tried:
 
 def side_by_side(folders: Sequence[Path], tried: Tried) -> dict[str, list[Evaluation]]:
     """What each gate answers in each run, at the learning rate that did best."""
-    found: dict[str, list[Evaluation]] = {name: [] for name in GATES}
+    found: dict[str, list[Evaluation]] = {name: [] for name in (*GATES, *VARIANTS)}
     for folder in folders:
         lent = Lent.of(folder)
+        settings = lent.learner.qkd
+        taught = {}
         for name, config in progress(list(GATES.items()), folder.name):
-            found[name].append(lent.evaluate(lent.teach(config, float(_rate(tried, name) or 3e-3))))
-        lent.learner.qkd = replace(lent.learner.qkd, own_spread=0.0)
-        lent.learner.align()
-        gate = lent.teach(GATES[OURS], float(_rate(tried, OURS) or 3e-3))
-        found.setdefault(LINEAR, []).append(lent.evaluate(gate))
+            rate = best(tried.get(name, {})) or settings.routing_learning_rate
+            taught[name] = lent.teach(config, float(rate))
+            found[name].append(lent.evaluate(taught[name]))
+        for name, change in VARIANTS.items():
+            lent.learner.qkd = replace(settings, **change)  # type: ignore[arg-type]
+            lent.learner.align()
+            found[name].append(lent.evaluate(taught[OURS]))
     return found
 
 
@@ -204,7 +213,7 @@ def table(found: dict[str, list[Evaluation]], tried: Tried) -> str:
         rows.append(
             {
                 "gate": name,
-                "learning rate": _rate(tried, name) or "–",
+                "learning rate": best(tried.get(name, {})) or "–",
                 "routing": cell([100 * (one.routing_accuracy or 0) for one in each]) if _routes(name) else "–",
                 "last accuracy": cell([100 * one.accuracy for one in each]),
                 f"more than {AGAINST}": f"{100 * gain.value:+.2f} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})",
@@ -238,12 +247,6 @@ def picture(found: dict[str, list[Evaluation]]) -> Figure:
 def _routes(name: str) -> bool:
     """Whether the gate is meant to tell tasks apart."""
     return not isinstance(GATES.get(name), UniformGateConfig | AloneConfig)
-
-
-def _rate(tried: Tried, name: str) -> str:
-    """The learning rate that sent most images to their task; none if none was tried."""
-    rates = tried.get(name, {})
-    return max(rates, key=lambda rate: rates[rate], default="")
 
 
 def _right(evaluation: Evaluation) -> np.ndarray:

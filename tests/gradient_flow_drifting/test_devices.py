@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from gradient_flow_drifting.devices import gather, is_writer, require_share, share
+from gradient_flow_drifting.devices import gather, require_share, share
 from gradient_flow_drifting.train import CHECKPOINT, Trainer
 from papertrio_shared.checkpoint import load_state
+from papertrio_shared.devices import is_writer
 
 PROGRAM = Path(__file__).with_name("two_processes.py")
 _SPEC = importlib.util.spec_from_file_location("two_processes", PROGRAM)

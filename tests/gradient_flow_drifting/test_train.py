@@ -299,7 +299,7 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_told() -> None:
-    with pytest.raises(ValueError, match=r"device = cuda: torch finds no CUDA device: use cpu, or auto"):
+    with pytest.raises(ValueError, match=r"device = cuda: torch finds no CUDA device; use cpu, or auto"):
         Trainer(replace(SHORT, device="cuda"))
 
 

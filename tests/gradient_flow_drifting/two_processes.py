@@ -15,11 +15,11 @@ import torch
 from gradient_flow_drifting import fields
 from gradient_flow_drifting.config import TrainConfig
 from gradient_flow_drifting.data import Digits
-from gradient_flow_drifting.devices import is_writer
 from gradient_flow_drifting.encoders import LearntEncoder
 from gradient_flow_drifting.models import GeneratorConfig, ResidualConfig
 from gradient_flow_drifting.stretches import Drifting, FeatureDrifting, ParticleFlow, Regression, feature_drifting
 from papertrio_shared.checkpoint import save_state
+from papertrio_shared.devices import is_writer
 
 train_module = import_module("gradient_flow_drifting.train")  # the package's name `train` is the function
 

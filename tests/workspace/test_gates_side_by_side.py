@@ -61,7 +61,7 @@ def test_the_table_has_a_row_for_each_gate(
     monkeypatch.setattr(gates, "GATES", FEW)
     assert gates.main([str(runs / "digits-b0-inc2_qkd" / "1993"), "--out", str(tmp_path)]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:8]] == [*FEW, gates.LINEAR]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:9]] == [*FEW, *gates.VARIANTS]
     assert "+0.00 (+0.00 to +0.00)" in rows[3]
     assert (tmp_path / "gates.md").read_text(encoding="utf-8").splitlines()[0] == rows[0]
     assert (tmp_path / "gates.png").stat().st_size > 1000

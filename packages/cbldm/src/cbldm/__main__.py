@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
+from papertrio_shared.devices import is_writer
 
 from . import findings
 from .app import Browser, serve
@@ -18,7 +19,6 @@ from .data.extended import EXTENDED, ExtendedLibrary, make_library
 from .data.gr import PairDistribution, read_gr, write_gr
 from .data.structure import read_structure
 from .demo import run_demo, summary
-from .devices import is_first
 from .evaluation.run import EVALUATE_CONFIG, EvaluateConfig
 from .evaluation.run import evaluate as evaluate_methods
 from .evaluation.tables import write_evaluation
@@ -263,7 +263,7 @@ def train(
         folder = resume_run(resume)
     else:
         folder = start_run(config, out or Path("runs") / type(config.profile).__name__.lower())
-    if is_first():
+    if is_writer():
         if weights is not None:
             write_half(folder, weights)
         print(f"weights: {weights or folder / WEIGHTS}\nfigures: {folder / 'metrics.jsonl'}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from papertrio_shared.checkpoint import CheckpointError, load_state, load_weights, save_state, save_weights
+from papertrio_shared.devices import fabric_of, is_writer
 from papertrio_shared.metrics import RunningMean
 from papertrio_shared.progress import progress
 from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, read_config
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .config import TrainConfig
-from .devices import fabric_of, is_first, part_of
+from .devices import part_of
 from .examples import ExampleSource
 from .output import make_folder
 from .profiles import Examples, Profile
@@ -48,7 +49,13 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.fabric = fabric_of(config)
+        # A stage trains a part of the networks: the rest has no share in its loss.
+        self.fabric = fabric_of(
+            config.device,
+            config.devices,
+            strategy="ddp_find_unused_parameters_true",
+            precision=config.precision,
+        )
         seed_everything(config.seed)
         self.profile: Profile = config.profile.build()
         self._wrapped = self.fabric.setup_module(_Loss(self.profile))
@@ -233,7 +240,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
     make_folder(folder)
     with _threads(config.threads):
         trainer = Trainer(config)
-        with Run.create(folder, config) if is_first() else nullcontext() as run:
+        with Run.create(folder, config) if is_writer() else nullcontext() as run:
             _go_on(trainer, run, folder)
     return folder
 
@@ -269,9 +276,9 @@ def resume(folder: Path) -> Path:
                 raise CheckpointError(
                     f"{folder / CHECKPOINT}: is not of this run: put its own checkpoint back"
                 ) from error
-            if is_first():
+            if is_writer():
                 _save_weights(trainer, folder)
-        with Run.resume(folder, step=trainer.steps_done) if is_first() else nullcontext() as run:
+        with Run.resume(folder, step=trainer.steps_done) if is_writer() else nullcontext() as run:
             _go_on(trainer, run, folder)
     return folder
 

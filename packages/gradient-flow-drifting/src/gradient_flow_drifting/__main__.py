@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 from papertrio_shared import cli
+from papertrio_shared.devices import is_writer
 from papertrio_shared.seed import generator as seeded
 
 from . import report
@@ -20,7 +21,6 @@ from .compare import DEFAULT, FLOW, default_methods, methods_of, presets_of, wri
 from .compare import compare as run_comparison
 from .config import TrainConfig
 from .data import Geometry, Toy, named
-from .devices import is_writer
 from .fields import KernelField
 from .geometry import space_of
 from .metrics import evaluate_cloud

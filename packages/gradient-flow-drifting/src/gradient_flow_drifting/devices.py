@@ -3,48 +3,13 @@
 So a run is the same, but for rounding, on however many devices, and one checkpoint holds all of it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-    from .config import TrainConfig
-
-
-def fabric_of(config: "TrainConfig") -> "Fabric":
-    """Lightning Fabric for a run, launched.
-
-    Args:
-        config: Of the run.
-
-    Returns:
-        Fabric; where there are several processes each one has its own.
-
-    Raises:
-        ValueError: If the config asks for devices that are not there.
-    """
-    from lightning_fabric import Fabric  # takes seconds to import, which who only samples need not spend
-
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if config.device == "cuda" and not found:
-        raise ValueError("device = cuda: torch finds no CUDA device: use cpu, or auto")
-    device = config.device if config.device != "auto" else "cuda" if found else "cpu"
-    if device == "cuda" and config.devices > found:
-        raise ValueError(f"devices = {config.devices}: torch finds {found} CUDA devices: ask for no more")
-    several = config.devices * config.num_nodes > 1
-    options: dict[str, Any] = {"strategy": config.strategy, "num_nodes": config.num_nodes} if several else {}
-    fabric = Fabric(accelerator=device, devices=config.devices, precision=config.precision, **options)
-    if several:
-        fabric.launch()
-    return fabric
-
-
-def is_writer() -> bool:
-    """Whether this process is the one that writes files and prints: the first of all, or the only one."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def share(fabric: "Fabric", batch: Tensor, dim: int = 0) -> Tensor:

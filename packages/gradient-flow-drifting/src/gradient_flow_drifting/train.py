@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from papertrio_shared.checkpoint import CheckpointError, load_state, save_state
+from papertrio_shared.devices import fabric_of, is_writer
 from papertrio_shared.progress import progress
 from papertrio_shared.run import CONFIG, Run, dict_to_config, read_config
 from papertrio_shared.seed import generator as seeded
@@ -13,7 +14,6 @@ from papertrio_shared.seed import seed_everything
 from torch import Tensor
 
 from .config import TrainConfig
-from .devices import fabric_of, is_writer
 from .diagnostics import DivergedError, blown_up, field_diagnostics
 from .models import save_generator
 from .sample import GENERATOR
@@ -41,7 +41,13 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.data = config, config.data
-        fabric = fabric_of(config)
+        fabric = fabric_of(
+            config.device,
+            config.devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=config.precision,
+        )
         seed_everything(config.seed)
         shape = {name: getattr(self.data, name) for name in ("dimension", "geometry", "location", "scale")}
         generator = config.network.build(**shape, classes=getattr(self.data, "classes", 0))

@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 from papertrio_shared import cli
 from papertrio_shared.checkpoint import atomic_write
+from papertrio_shared.devices import is_writer
 from papertrio_shared.run import config_to_dict, dict_to_config
 
 from qkd_cil import train
@@ -20,7 +21,7 @@ from qkd_cil.config import DataChoice, RunConfig
 from qkd_cil.data.datasets import Cifar100Config, DigitsConfig, data_config
 from qkd_cil.data.folders import FolderConfig, images_in
 from qkd_cil.data.scenario import Scenario
-from qkd_cil.devices import is_writer, launch
+from qkd_cil.devices import launch
 from qkd_cil.learners import Learner, QKDConfig, load
 from qkd_cil.names import method_name
 from qkd_cil.pilot import read_pilot
@@ -80,11 +81,11 @@ def run(
     plan.update({str(each.seed): each for each in seeded})
     if fabric is not None:
         fabric.barrier()  # nobody writes before all have looked
-    if is_writer(fabric):
+    if is_writer():
         _write_plan(folder, plan)
     for each in seeded:
         train.run(each, folder / str(each.seed), dataset=dataset, fabric=fabric)
-    if is_writer(fabric):
+    if is_writer():
         _say(folder, [folder / str(each.seed) for each in seeded])
 
 
@@ -240,7 +241,7 @@ def _resume(folder: Path) -> None:
             train.resume(folder / seed, fabric=fabric)
         else:
             train.run(config, folder / seed, fabric=fabric)
-    if is_writer(fabric):
+    if is_writer():
         _say(folder, [folder / seed for seed in plan])
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import torch
+from papertrio_shared.devices import fabric_of
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -26,26 +26,14 @@ def launch(device: str, devices: int) -> "Fabric | None":
         raise ValueError(f"devices {devices}; give 1 or more")
     if devices == 1:
         return None
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kind = device if device != "auto" else "cuda" if found else "cpu"
-    if kind not in ("cpu", "cuda"):
+    if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device {device!r} is one device, but devices is {devices}; choose auto, cpu or cuda")
-    if kind == "cuda" and devices > found:
-        raise ValueError(f"devices {devices}: torch finds {found} CUDA devices; ask for no more, or for device cpu")
-    from lightning_fabric import Fabric  # takes seconds to import, which a single process need not spend
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies import DDPStrategy  # takes seconds to import, which one process need not spend
 
     # A method trains what it likes: some of what wants a gradient may have no part in a loss.
     # The others wait while the first judges.
     strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, timeout=timedelta(days=1))
-    fabric = Fabric(accelerator=kind, devices=devices, strategy=strategy)
-    fabric.launch()
-    return fabric
-
-
-def is_writer(fabric: "Fabric | None") -> bool:
-    """Whether this process is the one that judges, writes files and prints: the first, or the only one."""
-    return fabric is None or fabric.global_rank == 0
+    return fabric_of(device, devices, strategy=strategy)
 
 
 def part_of(fabric: "Fabric | None", rows: Tensor) -> tuple[Tensor, float]:

@@ -51,7 +51,7 @@ PRESETS = {
         data=ArraysConfig(Path("omniglot.npz")),
         tasks=ScenarioConfig(increment=22),
         backbone=VIT_TINY,
-        schedule=Schedule(epochs=10, batch_size=48, learning_rate=0.2),
+        schedule=Schedule(epochs=5, batch_size=16, learning_rate=0.2),
     ),
     "cifar100-b0-inc10": replace(VIT_B, data=Cifar100Config()),
     "imagenet-r-b0-inc20": _of_folder("imagenet-r", 20),

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from papertrio_shared.checkpoint import CheckpointError, atomic_write, load_state, save_state
+from papertrio_shared.devices import is_writer
 from papertrio_shared.run import Run, dict_to_config, read_config
 from papertrio_shared.seed import restore_rng_state, rng_state, seed_everything
 
 from qkd_cil.config import RunConfig
 from qkd_cil.data.scenario import ImageDataset, Scenario, Task
-from qkd_cil.devices import is_writer, launch
+from qkd_cil.devices import launch
 from qkd_cil.evaluate import Evaluation, KeptFeatures, Summary, accuracy_matrix, evaluate, probe, summarise
 from qkd_cil.learners.fitting import Step
 from qkd_cil.learners.learner import Learner
@@ -88,7 +89,7 @@ def run(
     seed_everything(config.seed)
     learner = config.build_learner(_device(fabric))
     learner.check(sum(scenario.task_sizes))
-    if not is_writer(fabric):
+    if not is_writer():
         return _on(None, scenario, learner, History(), fabric)
     with _alone(folder), Run.create(folder, replace(config, backbone=learner.backbone_config)) as record:
         return _on(_Writer(record, config), scenario, learner, History(), fabric)
@@ -120,7 +121,7 @@ def resume(folder: Path, *, fabric: "Fabric | None" = None) -> Summary:
     start = _start_within(folder / WITHIN, config, history)
     if fabric is not None:
         fabric.barrier()  # nobody writes before all have read
-    if not is_writer(fabric):
+    if not is_writer():
         return _on(None, scenario, learner, history, fabric, start)
     with _alone(folder), Run.resume(folder, step=history.step) as record:
         return _on(_Writer(record, config), scenario, learner, history, fabric, start)

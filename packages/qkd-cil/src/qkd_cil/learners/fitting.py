@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
+from papertrio_shared.devices import is_writer
 from papertrio_shared.progress import progress
 from papertrio_shared.seed import restore_rng_state, rng_state
 from torch import Tensor, nn
 
 from qkd_cil.data.scenario import Task
 from qkd_cil.data.transforms import Augmentation, augment, normalise
-from qkd_cil.devices import is_writer, part_of
+from qkd_cil.devices import part_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -167,7 +168,7 @@ class Training:
         epoch = math.ceil(len(self.images) / size)
         losses_of = _on_all(self.learner, self.fabric)
         name = f"task {self.task.index}"
-        writes = is_writer(self.fabric)
+        writes = is_writer()
         with progress(range(self.steps), name, initial=self.step) if writes else nullcontext() as bar:
             while self.step < self.steps:
                 if self.step % epoch == 0:
