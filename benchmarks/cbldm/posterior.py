@@ -3,7 +3,10 @@
 `python -m benchmarks.cbldm.posterior` makes them in about six minutes of one core. Each is of a particle that no
 library has quite: a third are clusters of the library, a third have vacancies, ad-atoms, a relaxed surface or strain,
 a third are other shapes; their atoms are a little off, and their instrument has noise, a slow background and another
-qdamp than the file says. What `recover` finds with its defaults is kept for the tests.
+qdamp than the file says. What `recover` finds with its defaults is kept for the tests. How sure a search of less is:
+
+    python -m benchmarks.cbldm.posterior --model none --shape held --out library.json
+    python -m benchmarks.cbldm.posterior --library none --out draws.json
 """
 
 import argparse
@@ -11,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +22,8 @@ from cbldm import PairDistribution, SimulationSettings, recover, simulate
 from cbldm.data.clusters import Geometry, library
 from cbldm.data.defects import draw_variant, relaxed
 from cbldm.data.shapes import draw_shape
+from cbldm.posterior import Distribution, posterior_weights
+from cbldm.recover import NO_MODEL, SHIPPED, Shape
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.progress import progress
 from papertrio_shared.seed import numpy_generator
@@ -91,17 +96,18 @@ def imperfect_curve(number: int) -> tuple[Geometry, PairDistribution]:
     return particle, PairDistribution(made.r, g, qmin=made.qmin, qmax=made.qmax, qdamp=off * settings.qdamp)
 
 
-def found_for(number: int) -> dict[str, Any]:
+def found_for(number: int, **options: Any) -> dict[str, Any]:
     """What `recover` says of a curve, with its defaults but for the moves of atoms, which change no score.
 
     Args:
         number: Which curve.
+        **options: Of `recover`, where not its defaults are asked for.
 
     Returns:
         The truth, and score, type and size of each candidate.
     """
     truth, curve = imperfect_curve(number)
-    result = recover(curve, element="Pt", max_atoms=SEARCHED, positions="held")
+    result = recover(curve, element="Pt", max_atoms=SEARCHED, positions="held", **options)
     return {
         "number": number,
         "type": truth.type,
@@ -125,18 +131,42 @@ def write_found(rows: Sequence[dict[str, Any]], path: Path = KEPT) -> None:
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
+def sureness(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """How sure the likeliest number of atoms is, and how often it is right.
+
+    Args:
+        rows: Of `found_for`.
+
+    Returns:
+        Its mean probability, and the share of curves of which it is the true one.
+    """
+    said = [
+        Distribution(list(zip(row["sizes"], posterior_weights(np.array(row["scores"])), strict=True))) for row in rows
+    ]
+    right = [each.most_likely == row["atoms"] for each, row in zip(said, rows, strict=True)]
+    return float(np.mean([each[each.most_likely] for each in said])), float(np.mean(right))
+
+
 def main() -> int:
     """Make those that are not kept yet; a run that was cut off goes on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=48, help="curves")
     parser.add_argument("--out", type=Path, default=KEPT, help="where they are kept")
+    parser.add_argument("--library", choices=("deepstruc", "none"), default="deepstruc")
+    parser.add_argument("--model", choices=(SHIPPED, NO_MODEL), default=SHIPPED)
+    parser.add_argument("--shape", choices=get_args(Shape), default="search")
     asked = parser.parse_args()
+    if asked.out == KEPT and (asked.library, asked.model, asked.shape) != ("deepstruc", SHIPPED, "search"):
+        parser.error("what a search of less finds is not for the tests: give an --out")
+    library = None if asked.library == "none" else asked.library
     rows = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else []
     known = {row["number"] for row in rows}
     waiting = [number for number in range(asked.count) if number not in known]
     for number in progress(waiting, "curves"):
-        rows.append(found_for(number))
+        rows.append(found_for(number, library=library, model=asked.model, shape=asked.shape))
         write_found(rows, asked.out)
+    probability, right = sureness(rows)
+    print(f"likeliest number of atoms: mean probability {probability:.0%}, right in {right:.0%}")
     print(f"{len(rows)} curves: {asked.out}")
     return 0
 

@@ -8,8 +8,9 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from ase import Atoms
@@ -129,6 +130,15 @@ def test_strangers_are_refused(server: AppServer, curve: Path) -> None:
         assert ask(server.url + path)[0] == 404
     assert ask(f"{server.url}other", b"x")[0] == 404
     assert ask(server.url)[0] == 200
+
+
+def test_an_upload_of_no_length_is_refused(server: AppServer) -> None:
+    connection = HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+    connection.request("POST", "/search", body=iter([b"1 2\n"]))
+    answer = connection.getresponse()
+    assert answer.status == 411
+    assert "does not say how long it is" in json.loads(answer.read())["error"]
+    connection.close()
 
 
 def test_the_oldest_results_are_forgotten(tmp_path: Path, curve: Path, monkeypatch: pytest.MonkeyPatch) -> None:

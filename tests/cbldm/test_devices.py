@@ -1,8 +1,11 @@
 """Several processes share every batch, stay alike, and learn what one learns."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,9 @@ import pytest
 import torch
 from cbldm.devices import part_of
 from cbldm.presets import PRESETS
-from cbldm.train import Trainer, run_config
+from cbldm.sample import WEIGHTS
+from cbldm.train import CHECKPOINT, Trainer, run_config
+from papertrio_shared.checkpoint import load_state
 from papertrio_shared.devices import is_writer
 from papertrio_shared.run import read_metrics
 
@@ -80,6 +85,46 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         moved += not torch.equal(start, two[name])
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
     assert moved > 10
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_killed_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    """All at once, then the first alone: the other ends with it."""
+    train = [sys.executable, "-m", "cbldm", "train"]
+    words = ["robust-smoke", "--steps", "16", "12", "12", "--checkpoint-every", "4", "--log-every", "4"]
+    words += ["--devices", "2", "--device", "cpu", "--out"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    in_two_processes(*train[1:], *words, str(whole))
+    for killed, command in ((os.killpg, [*words, str(cut)]), (os.kill, ["--resume", str(cut)])):
+        steps = killed_after_a_checkpoint(killed, [*train, *command], cut / CHECKPOINT)
+        assert 0 < steps < 40
+    in_two_processes(*train[1:], "--resume", str(cut))
+    assert (cut / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert read_metrics(cut) == read_metrics(whole)
+
+
+def killed_after_a_checkpoint(kill: Callable[[int, int], None], command: list[str], checkpoint: Path) -> int:
+    """Which step the checkpoint is of; no process is left."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert process.poll() is None
+            time.sleep(0.005)
+        kill(process.pid, signal.SIGKILL)
+        process.wait()
+    end = time.monotonic() + 60
+    while group_runs(process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return int(load_state(checkpoint)["steps_done"])
+
+
+def group_runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -154,6 +154,8 @@ def test_bad_input_is_one_line(measured: Path, cluster: Path, tmp_path: Path, ca
     assert "max_atoms 400: the library deepstruc has 5 to 256" in failure(
         capsys, "recover", measured, "--max-atoms", "400", *out
     )
+    none = failure(capsys, "recover", measured, "--library", cluster, *out)
+    assert none.startswith(f"error: {cluster}: no such library; name one (")
     assert "too short to decide" in failure(capsys, "recover", measured, "--rmin", "27", "--rmax", "60", *out)
     assert "none.xyz: no such file" in failure(capsys, "fit", tmp_path / "none.xyz", measured, *out)
     cluster.write_text("2\nc\nPt 0 0 0\nPt 0 0 0\n")
@@ -182,6 +184,12 @@ def test_where_it_cannot_write(measured: Path, cluster: Path, tmp_path: Path, ca
     assert "it holds notes.txt" in failure(capsys, "recover", measured, "--element", "Pt", "--out", tmp_path / "mine")
     assert "it is a file" in failure(capsys, "fit", cluster, measured, "--out", measured)
     assert "cannot be written" in failure(capsys, "demo", "--out", measured / "below")
+    for command in (["recover", measured.parent], ["train", "robust-smoke"], ["evaluate"]):
+        told = failure(capsys, *command, "--out", cluster / "below")
+        assert told == f"error: {cluster / 'below'}: it cannot be written (not a directory); give another --out\n"
+    parts = failure(capsys, "library", "extended", "-o", cluster / "below.h5")
+    assert parts.startswith(f"error: {cluster / 'below.h5.parts'}")
+    assert "it cannot be written (not a directory)" in parts
     assert "cannot be written" in failure(capsys, "simulate", cluster, "-o", measured / "below.gr")
     structure = cluster.read_text()
     assert "cluster.xyz: it is the structure itself" in failure(capsys, "simulate", cluster, "-o", cluster)

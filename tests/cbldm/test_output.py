@@ -71,6 +71,16 @@ def test_a_full_disk_is_told_with_the_folder(name: str | None, told: str, tmp_pa
     assert names(tmp_path) == []
 
 
+def test_what_is_told_of_another_file_stays_as_it_is(tmp_path: Path) -> None:
+    """Errors of our own are OSErrors too, without a number."""
+    with (
+        pytest.raises(FileNotFoundError, match=r"^none.h5: no such library; make it$"),
+        result_folder(tmp_path / "out", OWNED),
+    ):
+        raise FileNotFoundError("none.h5: no such library; make it")
+    assert names(tmp_path) == []
+
+
 def test_earlier_results_come_back_where_the_new_ones_cannot_take_their_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from cbldm.posterior import TEMPERATURE, Distribution, posterior_weights
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.cbldm.posterior import KEPT, found_for
+from benchmarks.cbldm.posterior import KEPT, found_for, sureness
 
 SCORES = st.lists(st.floats(-2000, 2000), min_size=1, max_size=30)
 
@@ -110,6 +110,11 @@ def test_weights_are_right_as_often_as_they_say(key: str, curves: list[dict[str,
     unsure = said < np.median(said)
     spread = np.sqrt((said[unsure] * (1 - said[unsure])).sum())
     assert abs(said[unsure].sum() - right[unsure].sum()) < 2 * spread
+
+
+def test_how_sure_the_likeliest_number_is_and_how_often_right() -> None:
+    """What the README says, as the benchmark prints it."""
+    assert sureness(CURVES) == pytest.approx((0.49, 0.42), abs=0.005)
 
 
 def test_half_the_temperature_would_say_too_much() -> None:

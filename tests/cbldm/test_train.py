@@ -14,8 +14,8 @@ import pytest
 import torch
 from cbldm.config import CurveSource, TrainConfig
 from cbldm.presets import PRESETS
-from cbldm.sample import load_profile
-from cbldm.train import CHECKPOINT, WEIGHTS, DivergedError, Trainer, resume, run_config, train
+from cbldm.sample import WEIGHTS, load_profile
+from cbldm.train import CHECKPOINT, DivergedError, Trainer, resume, run_config, train
 from papertrio_shared.checkpoint import CheckpointError, load_state, load_weights, save_state
 from papertrio_shared.run import config_to_dict, read_metrics
 from tiny import ROBUST

@@ -11,7 +11,8 @@ from cbldm.data.clusters import build_geometry, library
 from cbldm.data.curves import TYPES
 from cbldm.data.splits import TYPES_TESTED, split_library
 from cbldm.models.condition import Curves
-from cbldm.train import WEIGHTS, write_half
+from cbldm.sample import WEIGHTS
+from cbldm.train import write_half
 from cbldm.training_set import TrainingSet, training_curves
 from papertrio_shared.checkpoint import load_weights, save_weights
 

@@ -32,16 +32,16 @@ from .recover import recover as recover_structures
 from .refine import Delta2, Qdamp
 from .relax import RESTRAINT
 from .report import CALIBRATION_FILES, FIT_FILES, RECOVERY_FILES, write_calibration, write_fit, write_recovery
-from .sample import SAMPLE_FILES, sample_table, write_samples
+from .sample import SAMPLE_FILES, WEIGHTS, sample_table, write_samples
 from .sample import sample as sample_structures
 from .scattering.form_factors import Radiation
 from .series import curves_of, run_series
 from .simulate import SIMULATION_SETTINGS, SimulationSettings
 from .simulate import simulate as simulate_curve
 from .target import FIT_SETTINGS, FitSettings
-from .train import WEIGHTS, write_half
 from .train import resume as resume_run
 from .train import train as start_run
+from .train import write_half
 
 
 def recover(

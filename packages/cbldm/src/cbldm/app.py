@@ -197,7 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if url.path != "/search":
             self._fail(HTTPStatus.NOT_FOUND, "no such page")
-        elif not length.isdigit() or int(length) > LARGEST_FILE:
+        elif not length.isdigit():
+            self._fail(HTTPStatus.LENGTH_REQUIRED, "the upload does not say how long it is; send the file whole")
+        elif int(length) > LARGEST_FILE:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the file is larger than {LARGEST_FILE >> 20} MiB")
         else:
             options = {key: values[-1] for key, values in parse_qs(url.query).items()}

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .data.clusters import Geometry, StructureType
-from .data.crystals import crystal_of
+from .data.crystals import Crystal, crystal_of
 
 _HALF_BONDS = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5))
 _TWIN = "ABCBA"
@@ -36,26 +36,27 @@ def axes_of(positions: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "3"]:
     return np.sqrt(np.maximum(values[::-1], 0))
 
 
-def variant_of(kind: StructureType) -> str:
-    """What a cluster cut for a draw is called beside its type; of layers it says which.
+def crystal_for(kind: StructureType) -> tuple[Crystal, str]:
+    """The crystal that clusters of a type are cut from.
 
     Args:
-        kind: Structure type.
+        kind: Structure type; a twin has its plane in the middle.
 
     Returns:
-        The words, from which `cbldm.data.crystals` knows the crystal.
+        The crystal, and what a cluster cut from it is called beside its type: of layers it says which.
 
-    >>> variant_of("FCC"), variant_of("Twin")
+    >>> crystal_for("FCC")[1], crystal_for("Twin")[1]
     ('drawn', 'layers ABCBA, drawn')
     """
-    return f"layers {_TWIN}, drawn" if kind == "Twin" else "drawn"
+    variant = f"layers {_TWIN}, drawn" if kind == "Twin" else "drawn"
+    return crystal_of(Geometry(kind, (), np.zeros((1, 3)), variant)), variant
 
 
 def carve(kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *, centres: int = 2) -> list[Geometry]:
     """Ellipsoids of a number of atoms, cut from the crystal of a type, their axes along the crystal's in every order.
 
     Args:
-        kind: Structure type; a twin has its plane in the middle.
+        kind: Structure type.
         atom_count: Number of atoms.
         axes: Radii of gyration, in bonds.
         centres: How many points of the crystal to cut about: an atom first, then points half a bond from it.
@@ -66,8 +67,8 @@ def carve(kind: StructureType, atom_count: int, axes: Float[np.ndarray, "3"], *,
     >>> [each.atom_count for each in carve("Ico", 13, np.ones(3), centres=1)]
     [13]
     """
-    variant = variant_of(kind)
-    points = crystal_of(Geometry(kind, (), np.zeros((1, 3)), variant)).points
+    crystal, variant = crystal_for(kind)
+    points = crystal.points
     origin = points[np.linalg.norm(points, axis=1).argmin()]
     lengths = np.maximum(axes, _THINNEST)
     near = points[np.linalg.norm(points - origin, axis=1) < 4 * lengths.max() + 2]

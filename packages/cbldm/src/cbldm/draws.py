@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 from ase import Atoms
 
@@ -129,15 +130,15 @@ def carved_like(drawn: Sequence[Proposal], types: dict[str, float], target: Targ
         The clusters, best first.
     """
     names = sorted((name for name in types if types[name] >= _LIKELY), key=lambda name: -types[name])[:_TYPES]
-    meant = [_STACKED if name == "Stack" else (CUT_FROM.get(name, name),) for name in names]
+    meant = [_STACKED if name == "Stack" else (CUT_FROM.get(name, cast(StructureType, name)),) for name in names]
     kinds = list(dict.fromkeys(kind for some in meant for kind in some))
     geometries: dict[bytes, Geometry] = {}
     for each in drawn:
         for kind in kinds if len(each.atoms) >= MIN_ATOMS else []:
             x = each.atoms.positions * each.start.dilation / search.bond
-            laid = snap(kind, x)  # type: ignore[arg-type]
-            for geometry in [*([laid] if laid else []), *carve(kind, len(x), axes_of(x))]:  # type: ignore[arg-type]
-                geometries.setdefault(geometry.positions.round(3).tobytes(), geometry)
+            for geometry in (snap(kind, x), *carve(kind, len(x), axes_of(x))):
+                if geometry is not None:
+                    geometries.setdefault(geometry.positions.round(3).tobytes(), geometry)
 
     def one(geometry: Geometry) -> Proposal:
         atoms = Atoms(f"{search.element}{geometry.atom_count}", positions=search.bond * geometry.positions)

@@ -42,11 +42,31 @@ def result_folder(out: Path, owned: Sequence[str]) -> Iterator[Path]:
         temporary.chmod(0o777 & ~_umask())
         _replace(temporary, out)
     except OSError as error:
-        if error.filename is None or temporary in Path(error.filename).parents:  # a full disk, and not what was read
+        about_out = error.filename is None or temporary in Path(error.filename).parents
+        if error.errno is not None and about_out:  # a full disk, and not what was read or our own words
             raise _cannot_be_written(out, error) from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder of results, and those it lies in, where it is not there; before work begins that ends in it.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        ValueError: If it is a file, or cannot be made.
+
+    >>> make_folder(Path(__file__))
+    Traceback (most recent call last):
+    ValueError: ...output.py: it cannot be written (file exists); give another --out
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_written(out, error) from error
 
 
 def _cannot_be_written(out: Path, error: OSError) -> ValueError:

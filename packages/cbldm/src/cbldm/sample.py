@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import overload
 
@@ -23,6 +23,10 @@ from .models.condition import Curves
 from .profiles import Generated, Profile, ProfileConfig, Sampling
 from .target import FitSettings, Target, select_target
 
+WEIGHTS = "weights.safetensors"
+"""In the folder of a run."""
+SHIPPED_WEIGHTS = Path(str(files("cbldm") / "weights" / "robust.safetensors"))
+"""Those that come with the package."""
 SAMPLE_FILES = ("sample_*.xyz",)
 """Names of what `write_samples` writes."""
 
@@ -63,6 +67,21 @@ class Samples(Sequence[Atoms]):
         return len(self.structures)
 
 
+def weights_file(path: Path) -> Path:
+    """The file of weights that is meant by a path.
+
+    Args:
+        path: The file, or the folder of a run.
+
+    Returns:
+        The file.
+
+    >>> weights_file(Path("robust.safetensors")).name
+    'robust.safetensors'
+    """
+    return path / WEIGHTS if path.is_dir() else path
+
+
 def load_profile(path: Path | None = None) -> Profile:
     """Networks with the weights of a run.
 
@@ -81,10 +100,7 @@ def load_profile(path: Path | None = None) -> Profile:
     Traceback (most recent call last):
     FileNotFoundError: none.safetensors: no such file...
     """
-    if path is None:
-        with as_file(files("cbldm") / "weights" / "robust.safetensors") as shipped:
-            return load_profile(shipped)
-    path = path / "weights.safetensors" if path.is_dir() else path
+    path = weights_file(path or SHIPPED_WEIGHTS)
     tensors, config = load_weights(path)
     if "profile" not in config:
         raise CheckpointError(f"{path}: holds no weights of a profile; give those of cbldm train")

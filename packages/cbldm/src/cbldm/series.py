@@ -12,7 +12,7 @@ from typing import Any
 from papertrio_shared.checkpoint import atomic_write
 
 from .data.gr import PairDistribution, read_gr
-from .output import result_folder
+from .output import make_folder, result_folder
 from .rank import Recovery
 from .report import RECOVERY_FILES, record, write_recovery
 
@@ -99,7 +99,11 @@ def run_series(
 
     Returns:
         What became of each, in order; `summary.csv` and `summary.html` in `out` say the same.
+
+    Raises:
+        ValueError: If `out` cannot be written.
     """
+    make_folder(out)
     for left_by_a_kill in out.glob(".summary-*"):
         left_by_a_kill.unlink()
     outcomes: list[Outcome] = []

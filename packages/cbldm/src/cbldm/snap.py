@@ -2,8 +2,8 @@
 
 How it is turned is found from three atoms near its middle: whichever sites of the crystal are as far from one another
 may be theirs. The best of these frames are followed: atoms are given their sites, and the structure is turned and moved
-to lie on them (Kabsch, Acta Cryst. A32, 922, 1976; the mirror image has the same G), from the middle outwards, since a
-turn that is a little off is far off only far out, and then until no atom changes its site.
+to lie on them, from the middle outwards, since a turn that is a little off is far off only far out, and then until no
+atom changes its site.
 """
 
 import numpy as np
@@ -11,9 +11,10 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from .carve import variant_of
+from .carve import crystal_for
 from .data.clusters import Geometry, StructureType
-from .data.crystals import Crystal, crystal_of
+from .data.crystals import Crystal
+from .superposition import bases, superposed
 
 _TOLERANCE = 0.25
 """By how much distances between three atoms may differ from those of the sites that they are to lie on, in bonds."""
@@ -52,8 +53,7 @@ def snap(kind: StructureType, positions: Float[np.ndarray, "atoms 3"]) -> Geomet
     >>> bool(np.allclose(snap("Ico", rough).shape, build_geometry("Ico", (2,)).shape))
     True
     """
-    variant = variant_of(kind)
-    crystal = crystal_of(Geometry(kind, (), np.zeros((1, 3)), variant))
+    crystal, variant = crystal_for(kind)
     x = positions - positions.mean(axis=0)
     best: tuple[float, np.ndarray] | None = None
     away = np.linalg.norm(x - x[np.linalg.norm(x, axis=1).argmin()], axis=1)
@@ -80,13 +80,13 @@ def _frames(
         return []
     b, c = (x[k] for k in max(across, key=lambda pair: away[pair[0]] + away[pair[1]]))
     ab, ac, bc = (float(np.linalg.norm(each)) for each in (b - a, c - a, c - b))
-    mine, found = _basis((b - a)[None], (c - a)[None])[0], []
+    mine, found = bases((b - a)[None], (c - a)[None])[0], []
     for origin in origins:
         arms = crystal.points[crystal.tree.query_ball_point(origin, _ARM + _TOLERANCE)] - origin
         reach = np.linalg.norm(arms, axis=1)
         first, second = (arms[(np.abs(reach - each) < _TOLERANCE) & (reach > 0)] for each in (ab, ac))
         i, j = np.nonzero(np.abs(cdist(first, second) - bc) < _TOLERANCE)
-        theirs = _basis(first[i], second[j])
+        theirs = bases(first[i], second[j])
         for reflected in (1.0, -1.0):
             turns = mine @ (theirs * np.array([1.0, 1.0, reflected])).mT
             found.append((turns, origin - a @ turns))
@@ -108,7 +108,7 @@ def _followed(x: np.ndarray, away: np.ndarray, laid: np.ndarray, crystal: Crysta
         sites = crystal.tree.query(laid[inside])[1]
         if np.array_equal(sites, before):
             break
-        laid = _turned(x, inside, crystal.points[sites])
+        laid = superposed(x, x[inside], crystal.points[sites])
         reach, before = reach + _GROWTH, sites
     around = np.unique(np.concatenate(crystal.tree.query_ball_point(laid, _NEAR)).astype(int))
     if len(around) < len(x):
@@ -116,18 +116,3 @@ def _followed(x: np.ndarray, away: np.ndarray, laid: np.ndarray, crystal: Crysta
     cost = cdist(laid, crystal.points[around], "sqeuclidean")
     atoms, chosen = linear_sum_assignment(cost)  # no two on one site
     return float(np.sqrt(cost[atoms, chosen].mean())), around[chosen]
-
-
-def _turned(x: np.ndarray, inside: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """All atoms, turned and moved as brings those inside onto their sites."""
-    here, there = x[inside].mean(axis=0), to.mean(axis=0)
-    u, _, vt = np.linalg.svd((x[inside] - here).T @ (to - there))
-    return (x - here) @ (u @ vt) + there
-
-
-def _basis(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Orthonormal bases, as columns: along a, across it towards b, and across both."""
-    first = a / np.linalg.norm(a, axis=1, keepdims=True)
-    second = b - (b * first).sum(axis=1, keepdims=True) * first
-    second = second / np.maximum(np.linalg.norm(second, axis=1, keepdims=True), 1e-12)
-    return np.stack([first, second, np.cross(first, second)], axis=2)

@@ -23,6 +23,7 @@ from .baselines.retrieval import scan
 from .pairs import PairGroup, Pairs
 from .rank import SCOPE_BISO, SCOPE_RW, Candidate
 from .refine import Fit, Model, refine
+from .scattering.crystal import distances_in
 from .target import Target
 
 LATTICES = {"fcc": (math.sqrt(2), None), "hcp": (1.0, 1.633), "bcc": (2 / math.sqrt(3), None)}
@@ -118,11 +119,6 @@ def _shells(lattice: str, reach: float) -> tuple[Float[np.ndarray, " shells"], F
     """Distances of a crystal, how many neighbours an atom has at each, and the volume of an atom, in bonds."""
     edge, ratio = LATTICES[lattice]
     crystal = bulk("X", lattice, a=edge, covera=ratio)
-    most = [math.ceil((reach + 2) * height) for height in np.linalg.norm(crystal.cell.reciprocal(), axis=1)]
-    steps = np.meshgrid(*[np.arange(-count, count + 1) for count in most], indexing="ij")
-    cells = np.stack(steps, -1).reshape(-1, 3) @ crystal.cell.array
-    apart = crystal.positions[:, None] - crystal.positions
-    d = np.concatenate([np.linalg.norm(cells + each, axis=1) for each in apart.reshape(-1, 3)])
-    d = d[(d > 0.1) & (d <= reach)]
-    _, where, counts = np.unique(d.round(6), return_index=True, return_counts=True)
-    return d[where], counts / len(crystal), crystal.get_volume() / len(crystal)
+    apart = (crystal.positions[:, None] - crystal.positions).reshape(-1, 3)
+    d, counts = distances_in(crystal.cell.array, apart, reach)
+    return d, counts / len(crystal), crystal.get_volume() / len(crystal)

@@ -19,9 +19,11 @@ from torch.optim.swa_utils import AveragedModel
 from .config import TrainConfig
 from .devices import part_of
 from .examples import ExampleSource
+from .output import make_folder
 from .profiles import Examples, Profile
+from .sample import WEIGHTS
 
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 class DivergedError(FloatingPointError):
@@ -224,7 +226,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
         The folder.
 
     Raises:
-        ValueError: If the folder holds a run already, or the config asks for what is not there.
+        ValueError: If the folder holds a run already or cannot be made, or the config asks for what is not there.
         DivergedError: If the loss blows up; the last good checkpoint stays.
 
     >>> import tempfile
@@ -235,6 +237,7 @@ def train(config: TrainConfig, folder: Path) -> Path:
     """
     if (folder / CONFIG).exists():
         raise ValueError(f"{folder}: holds a run already: give another folder, or go on with --resume {folder}")
+    make_folder(folder)
     with _threads(config.threads):
         trainer = Trainer(config)
         with Run.create(folder, config) if is_writer() else nullcontext() as run:

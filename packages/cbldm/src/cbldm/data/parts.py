@@ -24,6 +24,8 @@ import numpy as np
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.progress import progress
 
+from ..output import make_folder
+
 Part = dict[str, np.ndarray]
 Maker = Callable[[dict[str, Any], int], Part]
 
@@ -82,7 +84,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _claim(folder: Path, task: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     told = folder / "task.json"
     text = json.dumps(task, indent=1, sort_keys=True)
     if told.is_file() and told.read_text(encoding="utf-8") != text:

@@ -1,11 +1,11 @@
 r"""Two clusters laid over each other, whichever atom is which, turned and mirrored as it takes.
 
-Which atom lies on which is a linear assignment, how the cluster is turned an orthogonal Procrustes problem (Kabsch,
-Acta Cryst. A32, 922, 1976; a mirror image has the same G, so a reflection is no fault). Each is solved exactly when the
-other is known, so from a frame that is nearly right a few turns end at the best; between clusters that are unlike,
-what is found is an upper bound, nearly always the least. Frames come from the principal axes,
-with all signs and orders; from a grid of rotations; and, for clusters whose symmetry leaves their axes open, from
-pairs of atoms: whatever pair of one lies as far from the centre and from each other as a chosen pair of the other.
+Which atom lies on which is a linear assignment, how the cluster is turned an orthogonal Procrustes problem
+(`cbldm.superposition`). Each is solved exactly when the other is known, so from a frame that is nearly right a few
+turns end at the best; between clusters that are unlike, what is found is an upper bound, nearly always the least.
+Frames come from the principal axes, with all signs and orders; from a grid of rotations; and, for clusters whose
+symmetry leaves their axes open, from pairs of atoms: whatever pair of one lies as far from the centre and from each
+other as a chosen pair of the other.
 
 Where the clusters differ in size, the smaller is laid on a part of the larger. That is partial optimal transport of
 the whole of the smaller, each atom of mass one: its extreme solutions are assignments, and the best is found exactly.
@@ -20,6 +20,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
+
+from ..superposition import bases, superposed
 
 EXACT = 0.02
 """Mean absolute error at which the search for a better frame ends, Å."""
@@ -133,10 +135,7 @@ def _followed(x: np.ndarray, y: np.ndarray, laid: np.ndarray) -> tuple[float, np
         if before is not None and np.array_equal(pairs, before):
             break
         before = pairs
-        first, second = x[pairs[:, 0]], y[pairs[:, 1]]
-        here, there = first.mean(axis=0), second.mean(axis=0)
-        u, _, vt = np.linalg.svd((first - here).T @ (second - there))
-        laid = (x - here) @ (u @ vt) + there
+        laid = superposed(x, x[pairs[:, 0]], y[pairs[:, 1]])
     cost = float(np.square(laid[pairs[:, 0]] - y[pairs[:, 1]]).sum(axis=1).mean())
     return cost, laid, pairs
 
@@ -186,7 +185,7 @@ def _turns_of_pairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             keep = np.argsort(error + np.abs(between_x[c, d] - np.linalg.norm(y[a] - y[b])), kind="stable")[:_FRAMES]
             c, d = c[keep], d[keep]
         if len(c):
-            one, other = _basis(x[c], x[d]), _basis(y[a][None], y[b][None])
+            one, other = bases(x[c], x[d]), bases(y[a][None], y[b][None])
             mirrored = one * np.array([1.0, 1.0, -1.0])
             found += [one @ other.mT, mirrored @ other.mT]
     return np.concatenate(found) if found else np.zeros((0, 3, 3))
@@ -205,14 +204,6 @@ def _anchors(y: np.ndarray, far: np.ndarray, alike: np.ndarray) -> list[tuple[in
         if len(pairs) == _ANCHOR_PAIRS:
             break
     return pairs
-
-
-def _basis(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Orthonormal bases, as columns: along a, across it towards b, and across both."""
-    first = a / np.linalg.norm(a, axis=1, keepdims=True)
-    second = b - (b * first).sum(axis=1, keepdims=True) * first
-    second = second / np.maximum(np.linalg.norm(second, axis=1, keepdims=True), 1e-12)
-    return np.stack([first, second, np.cross(first, second)], axis=2)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,10 +18,11 @@ from papertrio_shared.run import CONFIG, Run, config_to_dict, dict_to_config, re
 
 from ..data.clusters import MAX_ATOMS, LibraryName, library
 from ..data.splits import Split, split_library
+from ..output import make_folder
 from ..pairs import pairs_of
 from ..proposals import FromLibrary
 from ..recover import Positions
-from ..sample import load_profile
+from ..sample import SHIPPED_WEIGHTS, load_profile, weights_file
 from ..threads import one_torch_thread
 from .cases import SPLITS, Case, EvaluatedSplit, cases_of, measured_cases
 from .judge import Record, judge
@@ -30,10 +30,7 @@ from .methods import METHODS, Method, Question, build_method, row_names
 from .workers import deal, serve
 
 ANSWERS, SEARCHABLE, WEIGHTS = "answers.jsonl", "searchable.npy", "weights.json"
-WEIGHTS_FILE = "weights.safetensors"
-"""In the folder of a training run."""
 OWN_NOISE = ("instrument", "experimental")
-SHIPPED = files("cbldm") / "weights" / "robust.safetensors"
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def rows_of(config: EvaluateConfig) -> dict[str, Path | None]:
     >>> {name: path and path.name for name, path in rows_of(EvaluateConfig(methods=("retrieval", "model"))).items()}
     {'retrieval': None, 'model': 'robust.safetensors'}
     """
-    return row_names(config.methods, config.weights or (Path(str(SHIPPED)),))
+    return row_names(config.methods, config.weights or (SHIPPED_WEIGHTS,))
 
 
 def task_cases(config: EvaluateConfig) -> list[Case]:
@@ -283,7 +280,7 @@ def _check(config: EvaluateConfig, jobs: int) -> None:
     for path in dict.fromkeys(rows_of(config).values()):
         if path is None:
             continue
-        if not (path.is_file() or (path / WEIGHTS_FILE).is_file()):
+        if not weights_file(path).is_file():
             raise FileNotFoundError(f"{path}: no such weights; give a file of them, or the folder of a run")
         load_profile(path)  # which says what is wrong with them before anything is written
     if config.positions not in get_args(Positions):
@@ -305,6 +302,7 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
     if not (folder / CONFIG).exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder}: it holds something else; give a new folder as --out")
+        make_folder(folder)
         Run.create(folder, config).close()
         _write_json(folder / WEIGHTS, _digests(config))
         return
@@ -330,8 +328,7 @@ def _claim(config: EvaluateConfig, folder: Path) -> None:
 
 def _digests(config: EvaluateConfig) -> dict[str, str]:
     paths = [path for path in rows_of(config).values() if path is not None]
-    read = {str(path): path / WEIGHTS_FILE if path.is_dir() else path for path in paths}
-    return {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in read.items()}
+    return {str(path): hashlib.sha256(weights_file(path).read_bytes()).hexdigest() for path in paths}
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.fft import dst, next_fast_len
 
 from .form_factors import Radiation, amplitudes
@@ -27,6 +27,10 @@ _PEAK = 6.0
 """Half-width down to which a peak is summed, in σ."""
 MARGIN = 20.0
 """What is computed beyond the last r, Å; G falls to zero over its last three quarters."""
+
+
+_SELF = 1e-6
+"""Distance up to which an atom is the same one."""
 
 
 class Site(NamedTuple):
@@ -75,20 +79,43 @@ def shells_of(sites: Sequence[Site], reach: float, *, radiation: Radiation = "xr
     power = amplitudes(elements, torch.zeros(1, dtype=torch.float64), radiation)[:, 0]
     f = dict(zip(elements, power.tolist(), strict=True))
     mean = sum(f[site.element] for site in sites) / len(sites)
-    most = math.ceil(reach) + 1
-    cells = np.stack(np.meshgrid(*[np.arange(-most, most + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    found: dict[tuple[str, str], list[np.ndarray]] = {}
+    apart: dict[tuple[str, str], list[np.ndarray]] = {}
     for a in sites:
         for b in sites:
-            d = np.linalg.norm(cells + np.subtract(b[1:], a[1:]), axis=1)
-            found.setdefault((a.element, b.element), []).append(d[(d > 1e-6) & (d <= reach)])
+            apart.setdefault((a.element, b.element), []).append(np.subtract(b[1:], a[1:]))
     pairs, distances, weights = [], [], []
-    for pair, parts in found.items():
-        _, first, counts = np.unique(np.concatenate(parts).round(6), return_index=True, return_counts=True)
-        distances.append(np.concatenate(parts)[first])
+    for pair, vectors in apart.items():
+        d, counts = distances_in(np.eye(3), np.stack(vectors), reach)
+        distances.append(d)
         weights.append(counts * f[pair[0]] * f[pair[1]] / (len(sites) * mean**2))
-        pairs += [pair] * len(first)
+        pairs += [pair] * len(d)
     return Shells(tuple(pairs), np.concatenate(distances), np.concatenate(weights), len(sites))
+
+
+def distances_in(
+    cell: Float[np.ndarray, "3 3"], apart: Float[np.ndarray, "pairs 3"], reach: float
+) -> tuple[Float[np.ndarray, " shells"], Int[np.ndarray, " shells"]]:
+    """Distances between atoms of a crystal, and how often each occurs.
+
+    Args:
+        cell: Its translations, as rows.
+        apart: From one atom to another, for each pair of atoms of a cell that is counted.
+        reach: Longest distance, in the cell's unit.
+
+    Returns:
+        The distances, each of them once and the shortest first, and how many pairs have it.
+
+    >>> distances_in(np.eye(3), np.zeros((1, 3)), 1.5)
+    (array([1.        , 1.41421356]), array([ 6, 12]))
+    """
+    heights = np.linalg.norm(np.linalg.inv(cell), axis=0)
+    most = np.ceil((reach + np.linalg.norm(apart, axis=1).max()) * heights).astype(int)
+    steps = np.meshgrid(*[np.arange(-count, count + 1) for count in most], indexing="ij")
+    cells = np.stack(steps, -1).reshape(-1, 3) @ cell
+    d = np.concatenate([np.linalg.norm(cells + each, axis=1) for each in apart])
+    d = d[(d > _SELF) & (d <= reach)]
+    _, first, counts = np.unique(d.round(6), return_index=True, return_counts=True)
+    return d[first], counts
 
 
 def crystal_pair_distribution(
