@@ -183,7 +183,7 @@ QKD_PAPER := $(BIN)/python -m benchmarks.qkd_cil.paper
 QKD_WORDS := --jobs $(JOBS) $(if $(VIT_TINY),--weights $(VIT_TINY)) $(if $(SMOKE),--smoke --seeds 1993)
 paper-qkd-cil: .venv/synced ## all methods, three seeds (CIFAR100=a.npz OMNIGLOT=b.npz VIT_TINY=w.safetensors SETS="imagenet-r-b0-inc20=folder")
 	$(QKD_PAPER) $(QKD) $(QKD_SETS:%=--set %) $(QKD_WORDS)
-	@for set in $(call names,$(QKD_SETS)); do $(BIN)/qkd-cil compare $(QKD)/$${set}_* --out $(QKD)-$$set; done
+	@for set in $(call names,$(QKD_SETS)); do $(BIN)/qkd-cil compare $(QKD)/$${set}_qkd $$(ls -d $(QKD)/$${set}_* | grep -v _qkd$$) --out $(QKD)-$$set; done
 	for set in $(call names,$(QKD_SETS)); do $(BIN)/python -m benchmarks.qkd_cil.gates $(QKD)/$${set}_qkd/* --out $(QKD)-$$set || exit 1; done
 	@$(TABLES) $(QKD) --file result.json --figures "average=summary.average_accuracy" "last=summary.last_accuracy" "forgetting=summary.forgetting" "routing=summary.average_routing_accuracy" "CPU seconds=cpu_seconds"
 tune-qkd-cil: .venv/synced ## try the learning rates that paper-qkd-cil takes, into benchmarks/results/qkd-cil/*tuning.json

@@ -93,7 +93,7 @@ def compare(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, out: Pat
     """Put finished runs side by side: a Markdown table, a picture, a page.
 
     Args:
-        runs: Folders of runs, each with one seed or several.
+        runs: Folders of runs, each with one seed or several; the differences are those from the first.
         out: Folder for comparison.md, comparison.png and comparison.html.
     """
     if not runs:
