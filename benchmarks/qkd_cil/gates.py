@@ -11,7 +11,7 @@ preset that the run's folder is named after.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ from benchmarks.qkd_cil.paper import best
 from benchmarks.tables import cell, origins
 
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "gate-tuning.json"
-RATES = (0.001, 0.003, 0.01, 0.03)
+RATES = ("0.001", "0.003", "0.01", "0.03", "0.1")
 
 
 @dataclass(frozen=True)
@@ -172,17 +172,22 @@ def has_choice(config: GateConfig | AloneConfig) -> bool:
     return any(parameter.requires_grad for parameter in config.build(16, generator=torch.Generator()).parameters())
 
 
-def tune(folder: Path) -> Tried:
-    """Routing accuracy of each gate at each learning rate."""
+def tune(folder: Path, tried: Tried) -> Iterator[str]:
+    """Find the routing accuracy of each gate at each learning rate, gate by gate.
+
+    Args:
+        folder: Of a run that was judged on held-out training images.
+        tried: Gets it; what it holds already is not tried again.
+    """
     lent = Lent.of(folder)
     if not lent.scenario.config.validation:
         raise ValueError(f"{folder}: was judged on test images; make a run with --tasks.validation to choose by")
-    tried: Tried = {}
     for name in progress([name for name, config in GATES.items() if has_choice(config)], "gates"):
+        rates = tried.setdefault(name, {})
         for rate in RATES:
-            found = lent.evaluate(lent.teach(GATES[name], rate)).routing_accuracy
-            tried.setdefault(name, {})[str(rate)] = found or 0.0
-    return tried
+            if rate not in rates:
+                rates[rate] = lent.evaluate(lent.teach(GATES[name], float(rate))).routing_accuracy or 0.0
+        yield name
 
 
 def side_by_side(folders: Sequence[Path], tried: Tried) -> dict[str, list[Evaluation]]:
@@ -264,9 +269,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         chosen: dict[str, Tried] = json.loads(CHOSEN.read_text(encoding="utf-8")) if CHOSEN.is_file() else {}
         if asked.tune:
-            chosen[preset] = tune(asked.runs[0])
-            with atomic_write(CHOSEN) as temporary:
-                temporary.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+            for _ in tune(asked.runs[0], chosen.setdefault(preset, {})):
+                with atomic_write(CHOSEN) as temporary:
+                    temporary.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
             return 0
         tried = chosen.get(preset, {})
         found = side_by_side(asked.runs, tried)

@@ -20,7 +20,8 @@ from papertrio_shared.checkpoint import atomic_write
 CHOSEN = Path(__file__).parents[1] / "results" / "qkd-cil" / "tuning.json"
 TRIAL_SEED = 1992
 RATE = "--schedule.learning-rate"
-RATES, HIGHER = ("0.05", "0.15", "0.4", "1"), ("0.05", "0.15", "0.4", "1", "2.5")
+RATES = ("0.05", "0.15", "0.4", "1")
+LOWER, HIGHER = ("0.015", *RATES), (*RATES, "2.5")
 ADAM = ("--schedule.optimizer", "adam", "--schedule.decay", "constant", "--schedule.weight-decay", "0")
 
 
@@ -50,8 +51,8 @@ METHODS = {
     "simple-cil": Method(("learner:simple-cil",), tried=()),
     "finetune": Method(("learner:finetune",)),
     "joint": Method(("learner:joint",), tried=(), like="finetune"),
-    "lwf": Method(("learner:lwf",)),
-    "icarl": Method(("learner:icarl",)),
+    "lwf": Method(("learner:lwf",), tried=LOWER),
+    "icarl": Method(("learner:icarl",), tried=LOWER),
     "slca": Method(("learner:slca",), tried=("0.003", "0.01", "0.03", "0.1")),
     "l2p": _prompts("l2p"),
     "dual-prompt": _prompts("dual-prompt"),
@@ -60,8 +61,8 @@ METHODS = {
     "ranpac": Method(("learner:ranpac", "--learner.projection", "2000"), tried=HIGHER),
     "ease": Method(("learner:ease",), tried=HIGHER),
     "mote": Method(("learner:mote",), tried=HIGHER),
-    "mos": Method(("learner:mos",)),
-    "tuna": Method(("learner:tuna",)),
+    "mos": Method(("learner:mos",), tried=LOWER),
+    "tuna": Method(("learner:tuna",), tried=LOWER),
     "qkd-paper": Method(("learner:qkd-paper",)),
     "qkd": Method(("learner:qkd",), tried=HIGHER),
 }

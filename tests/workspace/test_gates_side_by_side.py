@@ -1,5 +1,6 @@
 """Gates on the same adapters."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +24,18 @@ FEW = {
     "the newest adapter alone": gates.AloneConfig(-1),
     gates.TRUE: OracleGateConfig(),
 }
+QUICK = replace(
+    PRESETS["digits-b0-inc2"],
+    tasks=ScenarioConfig(increment=2, first_tasks=3, train_per_class=20),
+    schedule=Schedule(epochs=1, batch_size=32),
+)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    quick = replace(
-        PRESETS["digits-b0-inc2"],
-        tasks=ScenarioConfig(increment=2, first_tasks=3, train_per_class=20),
-        schedule=Schedule(epochs=1, batch_size=32),
-    )
     for name, learner in (("qkd", QKDConfig(routing_steps=60)), ("simple-cil", SimpleCILConfig())):
-        run(replace(quick, learner=learner), folder / f"digits-b0-inc2_{name}" / "1993")
+        run(replace(QUICK, learner=learner), folder / f"digits-b0-inc2_{name}" / "1993")
     return folder
 
 
@@ -75,3 +76,19 @@ def test_only_a_run_with_discriminants_lends_its_adapters(runs: Path, capsys: py
 def test_learning_rates_are_not_chosen_on_test_images(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gates.main([str(runs / "digits-b0-inc2_qkd" / "1993"), "--tune"]) == 2
     assert "make a run with --tasks.validation" in capsys.readouterr().err
+
+
+def test_what_is_tried_is_kept_and_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "digits-b0-inc2_qkd" / "1992"
+    tasks = replace(QUICK.tasks, first_tasks=2, validation=True, test_per_class=10)
+    run(replace(QUICK, tasks=tasks, learner=QKDConfig(routing_steps=20)), folder)
+    monkeypatch.setattr(gates, "GATES", FEW)
+    monkeypatch.setattr(gates, "CHOSEN", tmp_path / "chosen.json")
+    given = {"digits-b0-inc2": {gates.OURS: dict.fromkeys(gates.RATES, 0.25)}}
+    gates.CHOSEN.write_text(json.dumps(given), encoding="utf-8")
+    assert gates.main([str(folder), "--tune"]) == 0
+    kept = json.loads(gates.CHOSEN.read_text(encoding="utf-8"))["digits-b0-inc2"]
+    assert kept[gates.OURS] == given["digits-b0-inc2"][gates.OURS]
+    assert list(kept[gates.AGAINST]) == list(gates.RATES)
+    assert all(0 < found <= 1 for found in kept[gates.AGAINST].values())
+    assert set(kept) == {gates.OURS, gates.AGAINST}
