@@ -1,12 +1,14 @@
 """Tables and pictures of made-up answers, of those without a candidate too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cbldm.evaluation.run import EvaluateConfig
 from cbldm.evaluation.tables import write_evaluation
+from cbldm.sample import SHIPPED_WEIGHTS
 
 
 def answer(method: str, case: str, *, rw: float = 0.1, found: bool = True, **more: Any) -> dict[str, Any]:
@@ -86,3 +88,6 @@ def test_the_text_says_what_is_searched(split: str, tmp_path: Path) -> None:
     }
     assert said[split] in text
     assert "What the weights w.safetensors were trained with is not known." in text
+    for other in (replace(config, weights=(SHIPPED_WEIGHTS,)), replace(config, weights=(), methods=("model",))):
+        text = write_evaluation([answer("model", "x", **TRUTH)], other, tmp_path)
+        assert "The weights that come with the package were trained with geometry held out." in text

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from papertrio_shared.checkpoint import atomic_write
 from papertrio_shared.run import config_to_dict, environment
 
+from ..sample import SHIPPED_WEIGHTS
 from .judge import Record
 from .measures import CLOSE, ENOUGH, Comparison, Spread, by_method, compare_methods, figures, interval, summary
 from .methods import trained_split
@@ -179,14 +180,14 @@ def _explanation(records: Sequence[Record], config: EvaluateConfig) -> str:
 def _trained(config: EvaluateConfig) -> str:
     """What was held out in the training of the weights, which decides whether a figure means anything."""
     said = ""
-    if not config.weights and any(rows_of(config).values()):
-        said = "The weights that come with the package were trained with geometry held out. "
-    for path in config.weights:
-        split = trained_split(path)
+    for path in config.weights or dict.fromkeys(path for path in rows_of(config).values() if path is not None):
+        name, split = f"The weights {path.name}", trained_split(path)
+        if path.resolve() == SHIPPED_WEIGHTS.resolve():
+            name, split = "The weights that come with the package", "geometry"
         if split is None:
             said += f"What the weights {path.name} were trained with is not known. "
         else:
-            said += f"The weights {path.name} were trained with {split} held out. "
+            said += f"{name} were trained with {split} held out. "
     return said
 
 

@@ -25,12 +25,9 @@ from ..models.autoencoder import (
 )
 from ..models.condition import Curves
 from ..models.unet import LatentUnet
-from .profile import Examples, Generated, Profile
+from .latents import LATENT_LIMIT, LatentProfile
+from .profile import Examples, Generated
 
-_LATENT_LIMIT = 5.0
-"""Standard deviations beyond which no latent lies."""
-_FOLLOWS = 0.02
-"""How fast the latents' mean and spread are followed."""
 _FULL_BETA = 0.5
 """Share of the autoencoder's stage after which β has risen to one."""
 _UNIT = 1000.0
@@ -111,7 +108,7 @@ class Paper:
         return PaperProfile(self)
 
 
-class PaperProfile(Profile):
+class PaperProfile(LatentProfile):
     """The networks of `Paper`.
 
     Stages: `condition`, the autoencoder of curves, whose encoder is frozen then; `autoencoder`, that of affinities
@@ -137,10 +134,7 @@ class PaperProfile(Profile):
             heads=config.heads,
             **same,
         )
-        self.latent_mean: Tensor
-        self.latent_square: Tensor
-        self.register_buffer("latent_mean", torch.zeros(shape))
-        self.register_buffer("latent_square", torch.ones(shape))
+        self._begin_latents(*shape)
 
     def trained(self, stage: str) -> Sequence[nn.Module]:
         """The networks of each stage."""
@@ -182,9 +176,7 @@ class PaperProfile(Profile):
         q, p = self.encoder(w), self.prior(curve)
         z = q.draw(self._noise(len(w), generator, w.device))
         if self.training:
-            with torch.no_grad():
-                self.latent_mean.lerp_(z.mean(0), _FOLLOWS)
-                self.latent_square.lerp_(z.square().mean(0), _FOLLOWS)
+            self._follow(z)
         misfit = (self.decoder(z) - w).square().mean()
         divergence = q.divergence(p).mean()
         loss = _UNIT**2 * misfit + self.config.divergence * beta * divergence
@@ -202,11 +194,11 @@ class PaperProfile(Profile):
             self.config.schedule,
             sampler=self.config.sampler,
             generator=generator,
-            limit=_LATENT_LIMIT,
+            limit=LATENT_LIMIT,
             jump=self.config.jump,
             prior=self._standardised(p.draw(self._noise(count, generator, curve.device))),
         )
-        w = self.decoder(self.latent_mean + latent * self._spread())
+        w = self.decoder(self._restored(latent))
         w = ((w + w.mT) / 2).clamp(0, 1)
         diagonal = w.diagonal(dim1=1, dim2=2)
         two = torch.zeros_like(diagonal, dtype=torch.bool).scatter(1, diagonal.topk(2, dim=1).indices, True)
@@ -217,15 +209,6 @@ class PaperProfile(Profile):
         w = affinity(examples.positions, mask=examples.present)
         empty = self.config.atoms - w.shape[1]
         return F.pad(w, (0, empty, 0, empty))
-
-    def _standardised(self, latent: Tensor) -> Tensor:
-        return (latent - self.latent_mean) / self._spread()
-
-    def _spread(self) -> Tensor:
-        return (self.latent_square - self.latent_mean.square()).clamp(min=1e-4).sqrt()
-
-    def _noise(self, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-        return torch.randn(count, *self.latent_mean.shape, generator=generator).to(device)
 
 
 def _scaled(curves: Curves) -> Tensor:

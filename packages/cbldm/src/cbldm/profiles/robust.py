@@ -18,12 +18,9 @@ from ..models.denoiser import TokenDenoiser
 from ..models.gaussian import Gaussian
 from ..models.prior import TokenPrior
 from ..order import all_places
-from .profile import Examples, Generated, Profile
+from .latents import LATENT_LIMIT, LatentProfile
+from .profile import Examples, Generated
 
-_LATENT_LIMIT = 5.0
-"""Standard deviations beyond which no latent lies."""
-_FOLLOWS = 0.02
-"""How fast the latents' mean and spread are followed."""
 _STRETCH_UNIT = 0.05
 _FLATTEST = 0.1
 """Spread of a layer one atom thick, bonds."""
@@ -104,7 +101,7 @@ class Robust:
         return RobustProfile(self)
 
 
-class RobustProfile(Profile):
+class RobustProfile(LatentProfile):
     """The networks of `Robust`.
 
     First stage, `heads`: the network over curves with the heads for N, type, bond and axes, apart from all else, whose
@@ -144,10 +141,7 @@ class RobustProfile(Profile):
         self.denoiser = TokenDenoiser(
             atoms=config.atoms, depth=config.denoiser_depth, width=config.width, heads=config.heads, **latent
         )
-        self.latent_mean: Tensor
-        self.latent_square: Tensor
-        self.register_buffer("latent_mean", torch.zeros(config.tokens, config.channels))
-        self.register_buffer("latent_square", torch.ones(config.tokens, config.channels))
+        self._begin_latents(config.tokens, config.channels)
 
     def trained(self, stage: str) -> Sequence[nn.Module]:
         """The networks of each stage."""
@@ -211,9 +205,7 @@ class RobustProfile(Profile):
         p = self.prior(code.summary, examples.atom_count)
         z = q.draw(noise)
         if self.training:
-            with torch.no_grad():
-                self.latent_mean.lerp_(z.mean(0), _FOLLOWS)
-                self.latent_square.lerp_(z.square().mean(0), _FOLLOWS)
+            self._follow(z)
         dice = torch.rand(examples.present.shape, generator=generator).to(z.device)
         chosen = (dice - 2 * examples.present.float()).argsort(1)[:, : self.config.sampled]
         there = pair_mask(examples.present.gather(1, chosen))
@@ -259,12 +251,12 @@ class RobustProfile(Profile):
             sampler=self.config.sampler,
             generator=generator,
             prediction="velocity",
-            limit=_LATENT_LIMIT,
+            limit=LATENT_LIMIT,
             jump=self.config.jump,
             prior=self._standardised(p.draw(self._noise(count, generator, tokens.device))),
         )
         scale = (code.bond * said.stretch.exp() / self.config.bond).expand(count)
-        return self._decoded(self.latent_mean + latent * self._spread(), atom_count, scale)
+        return self._decoded(self._restored(latent), atom_count, scale)
 
     def _encoded(self, positions: Tensor, atom_count: Tensor) -> Gaussian:
         rows = self.config.rows
@@ -276,15 +268,6 @@ class RobustProfile(Profile):
         present = atom_mask(atom_count, places)
         chosen = torch.arange(places, device=latent.device).expand(len(latent), -1)
         return Generated(affinity(self.decoder(latent, atom_count, chosen), mask=present), present, scale)
-
-    def _standardised(self, latent: Tensor) -> Tensor:
-        return (latent - self.latent_mean) / self._spread()
-
-    def _spread(self) -> Tensor:
-        return (self.latent_square - self.latent_mean.square()).clamp(min=1e-4).sqrt()
-
-    def _noise(self, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-        return torch.randn(count, self.config.tokens, self.config.channels, generator=generator).to(device)
 
 
 def _counts(logits: Tensor, count: int, generator: torch.Generator) -> Tensor:
