@@ -134,7 +134,9 @@ def test_strangers_are_refused(server: AppServer, curve: Path) -> None:
 
 def test_an_upload_of_no_length_is_refused(server: AppServer) -> None:
     connection = HTTPConnection(urlsplit(server.url).netloc, timeout=30)
-    connection.request("POST", "/search", body=iter([b"1 2\n"]))
+    connection.putrequest("POST", "/search")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()  # and no more: the answer comes without the rest
     answer = connection.getresponse()
     assert answer.status == 411
     assert "does not say how long it is" in json.loads(answer.read())["error"]

@@ -44,6 +44,7 @@ def part_of(fabric: "Fabric | None", rows: Tensor) -> tuple[Tensor, float]:
         rows: The whole batch, the same in every process. Of a batch that has fewer rows than there are processes every
             one takes all.
 
+    >>> import torch
     >>> part_of(None, torch.arange(3))
     (tensor([0, 1, 2]), 1.0)
     """
