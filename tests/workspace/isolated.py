@@ -39,7 +39,8 @@ def install(installer: str, uv: str, environment: Path, wheel: Path, constraints
     options = ["--find-links", str(wheel.parent), "-c", str(constraints), str(wheel)]
     if installer == "uv":
         call(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
-        call(uv, "pip", "install", "--quiet", "--python", str(python), *options)
+        fresh = ["--refresh-package", "papertrio-shared"]  # not the wheel of this name and version that uv has kept
+        call(uv, "pip", "install", "--quiet", "--python", str(python), *fresh, *options)
     else:
         call(sys.executable, "-m", "venv", str(environment))
         call(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options)
